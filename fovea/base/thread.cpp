@@ -10,7 +10,7 @@
 
 namespace fovea {
 
-int physical_threads() {
+int usable_threads() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1u, std::thread::hardware_concurrency());

@@ -1,0 +1,31 @@
+#include "fovea/backend/registry.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "fovea/backend/eigen/backend.h"
+#include "fovea/backend/reference/backend.h"
+#include "fovea/base/error.h"
+
+namespace fovea {
+
+std::vector<BackendEntry> list_backends() {
+  return {
+      {"reference", "plain loops with wide accumulators, one thread: the judge of all others", Purpose::correctness, "", ""},
+      {"eigen", "im2col, Eigen matrix products and vectorised loops, one thread: the sequential baseline", Purpose::speed, "", ""},
+  };
+}
+
+std::unique_ptr<Backend> open_backend(std::string_view name) {
+  if (name == "reference") return std::make_unique<reference::ReferenceBackend>();
+  if (name == "eigen") return std::make_unique<eigen::EigenBackend>();
+  std::vector<std::string> known;
+  for (const BackendEntry& entry : list_backends()) known.push_back(entry.name);
+  throw Error(ExitCode::device, fmt::format("there is no backend `{}`", name)).help(fmt::format("this build has: {}", fmt::join(known, ", ")));
+}
+
+KernelPtr make(Backend& backend, const Op& op, const Limits& limits) {
+  return std::visit([&](const auto& o) { return backend.make(o, limits); }, op);
+}
+
+}  // namespace fovea

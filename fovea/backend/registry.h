@@ -1,0 +1,26 @@
+// The backends by name. The only place that knows which of them this build and this machine have.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/backend/backend.h"
+
+namespace fovea {
+
+enum class Purpose { correctness, speed };  // a backend for correctness is in no speed table unless asked for
+
+struct BackendEntry {
+  std::string name;
+  std::string description;
+  Purpose purpose = Purpose::speed;
+  std::string absent_because;  // empty: it is here
+  std::string remedy;          // how to get it
+};
+
+std::vector<BackendEntry> list_backends();  // in the order of the chains, absent ones too
+std::unique_ptr<Backend> open_backend(std::string_view name);  // throws Error (device) with cause and remedy
+
+}  // namespace fovea

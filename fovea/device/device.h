@@ -1,0 +1,40 @@
+// Where a plan runs: memory and an ordered queue of work. Host and CUDA implement it.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace fovea {
+
+// An ordered queue: what is enqueued runs in that order. On the host everything runs at once.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual void synchronize() = 0;  // returns when all that was enqueued is done; throws Error (device) if some of it failed
+};
+
+// Device memory; freed with its owner. Aligned to 256 bytes.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  virtual void* data() const = 0;
+  virtual size_t bytes() const = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string name() const = 0;  // "AMD EPYC 9575F, 2 threads"
+  virtual std::unique_ptr<Stream> make_stream() = 0;
+  virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;  // throws Error (memory) with what was asked for and what is free; not zeroed
+
+  // All of these are enqueued. Host memory of upload may be reused when the call returns; that of download after synchronize.
+  virtual void upload(void* to, const void* from, size_t bytes, Stream& stream) = 0;
+  virtual void download(void* to, const void* from, size_t bytes, Stream& stream) = 0;
+  virtual void fill(void* to, std::byte value, size_t bytes, Stream& stream) = 0;
+};
+
+std::unique_ptr<Device> make_host_device();
+
+}  // namespace fovea

@@ -1,0 +1,64 @@
+// The host as a device: aligned memory, and a stream that runs everything at once.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "fovea/base/error.h"
+#include "fovea/base/thread.h"
+#include "fovea/device/device.h"
+
+namespace fovea {
+namespace {
+
+constexpr size_t alignment = 256;
+
+class HostStream final : public Stream {
+ public:
+  void synchronize() override {}
+};
+
+class HostMemory final : public Memory {
+ public:
+  explicit HostMemory(size_t bytes) : bytes_(bytes), data_(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)) {
+    if (data_ == nullptr && bytes > 0) {
+      const double free_gib = static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 30);
+      throw Error(ExitCode::memory, fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free", static_cast<double>(bytes) / (1 << 30), free_gib))
+          .help("use a smaller batch or a smaller network");
+    }
+  }
+  ~HostMemory() override { std::free(data_); }
+  HostMemory(const HostMemory&) = delete;
+  HostMemory& operator=(const HostMemory&) = delete;
+  void* data() const override { return data_; }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  size_t bytes_;
+  void* data_;
+};
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown processor";
+}
+
+class HostDevice final : public Device {
+ public:
+  std::string name() const override { return fmt::format("{}, {} threads", processor_name(), usable_threads()); }
+  std::unique_ptr<Stream> make_stream() override { return std::make_unique<HostStream>(); }
+  std::unique_ptr<Memory> allocate(size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  void upload(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
+  void fill(void* to, std::byte value, size_t bytes, Stream&) override { std::memset(to, std::to_integer<int>(value), bytes); }
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_host_device() { return std::make_unique<HostDevice>(); }
+
+}  // namespace fovea
