@@ -11,9 +11,9 @@ enum class ExitCode : int {
   ok = 0,
   internal = 1,
   usage = 2,
-  config = 3,   // model or recipe text
-  data = 4,     // data sets and other input files
-  device = 5,   // an asked-for backend or device is absent
+  config = 3,  // model or recipe text
+  data = 4,    // data sets and other input files
+  device = 5,  // an asked-for backend or device is absent
   memory = 6,
   numeric = 7,  // NaN or infinity in loss or weights
   target = 8,   // a stated target was not reached
@@ -30,7 +30,7 @@ class Error : public std::exception {
   Error& help(std::string remedy);
 
   ExitCode code() const { return code_; }
-  const std::string& message() const { return message_; }          // the first line alone
+  const std::string& message() const { return message_; }               // the first line alone
   const char* what() const noexcept override { return text_.c_str(); }  // all lines, as the program prints them
 
  private:

@@ -25,7 +25,8 @@ class HostMemory final : public Memory {
   explicit HostMemory(size_t bytes) : bytes_(bytes), data_(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)) {
     if (data_ == nullptr && bytes > 0) {
       const double free_gib = static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 30);
-      throw Error(ExitCode::memory, fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free", static_cast<double>(bytes) / (1 << 30), free_gib))
+      throw Error(ExitCode::memory, fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free",
+                                                static_cast<double>(bytes) / (1 << 30), free_gib))
           .help("use a smaller batch or a smaller network");
     }
   }

@@ -13,10 +13,10 @@ inline constexpr ValueId no_value = -1;
 
 // Decides the arena in which a value lies.
 enum class Role : uint8_t {
-  pixels,      // the data set: (images, h, w, c) u8
-  labels,      // of the data set
-  control,     // StepControl
-  metrics,     // Metrics
+  pixels,   // the data set: (images, h, w, c) u8
+  labels,   // of the data set
+  control,  // StepControl
+  metrics,  // Metrics
   parameter,
   gradient,    // of a parameter
   state,       // moments of the optimiser
@@ -33,7 +33,7 @@ struct Value {
 
 struct Node {
   Op op;
-  std::string name;  // of the layer: "conv1"
+  std::string name;              // of the layer: "conv1"
   std::vector<ValueId> in, out;  // in the order that op.h gives
   int micro_batch = 0;
 };

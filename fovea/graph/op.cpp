@@ -39,14 +39,16 @@ constexpr std::array<std::string_view, std::variant_size_v<Op>> names = {
 void validate_window(const Window& window, int64_t h, int64_t w) {
   const auto refuse = [](std::string what) { throw Error(ExitCode::config, std::move(what)); };
   if (window.r < 1 || window.s < 1) refuse(fmt::format("the window is {} x {}, but each side must be at least 1", window.r, window.s));
-  if (window.stride_h < 1 || window.stride_w < 1) refuse(fmt::format("the stride is {} x {}, but must be at least 1", window.stride_h, window.stride_w));
+  if (window.stride_h < 1 || window.stride_w < 1)
+    refuse(fmt::format("the stride is {} x {}, but must be at least 1", window.stride_h, window.stride_w));
   if (window.dilation_h < 1 || window.dilation_w < 1)
     refuse(fmt::format("the dilation is {} x {}, but must be at least 1", window.dilation_h, window.dilation_w));
   if (window.pad_top < 0 || window.pad_bottom < 0 || window.pad_left < 0 || window.pad_right < 0) refuse("a padding is negative");
   const int64_t span_h = window.dilation_h * (window.r - 1) + 1, span_w = window.dilation_w * (window.s - 1) + 1;
   const int64_t padded_h = h + window.pad_top + window.pad_bottom, padded_w = w + window.pad_left + window.pad_right;
   if (span_h > padded_h || span_w > padded_w)
-    refuse(fmt::format("a window that spans {} x {} does not fit into an input of {} x {} (padding included)", span_h, span_w, padded_h, padded_w));
+    refuse(fmt::format("a window that spans {} x {} does not fit into an input of {} x {} (padding included)", span_h, span_w, padded_h,
+                       padded_w));
 }
 
 }  // namespace
@@ -86,7 +88,8 @@ void validate(const PoolShape& shape) {
     throw Error(ExitCode::config, fmt::format("a pooling window of {} x {} is padded by as much as its size", window.r, window.s));
   if ((window.dilation_h > 1 || window.dilation_w > 1) && window.pad_top + window.pad_bottom + window.pad_left + window.pad_right > 0)
     throw Error(ExitCode::config, "a pooling window has both padding and dilation: it could lie wholly in the padding");
-  if (window.r * window.s > 65536) throw Error(ExitCode::config, fmt::format("a pooling window of {} x {} has more than 65,536 places", window.r, window.s));
+  if (window.r * window.s > 65536)
+    throw Error(ExitCode::config, fmt::format("a pooling window of {} x {} has more than 65,536 places", window.r, window.s));
 }
 
 }  // namespace fovea

@@ -28,15 +28,15 @@ struct StepControl {
   uint64_t position = 0;  // place in the epoch's order of the first image of this step
   uint64_t images = 0;    // images of the pass: places at or beyond it are padding, with an ignored label
   uint32_t epoch = 0;
-  uint32_t step = 0;      // updates done before this one, since the start of training
+  uint32_t step = 0;  // updates done before this one, since the start of training
   float learning_rate = 0;
   uint32_t padding = 0;
 };
 
 // Accumulated on the device, read by the host every so often.
 struct Metrics {
-  double loss_sum = 0;     // of the counted images
-  uint64_t counted = 0;    // images whose label is not ignored
+  double loss_sum = 0;   // of the counted images
+  uint64_t counted = 0;  // images whose label is not ignored
   uint64_t correct = 0;
   uint64_t non_finite = 0;  // images whose loss is NaN or infinite; while it is above 0, Update changes nothing
 };
