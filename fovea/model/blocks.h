@@ -1,0 +1,37 @@
+// Turns a network into nodes of a graph: canonical and unfused, bias and activation each a node of its own.
+#pragma once
+
+#include "fovea/graph/graph.h"
+#include "fovea/model/network.h"
+
+namespace fovea::model {
+
+enum class Phase : uint8_t { training, evaluation };  // dropout and the arg max of pooling exist in training only
+
+struct ForwardSettings {
+  graph::ValueId images = graph::no_value;  // (n, h, w, c) of `dtype`; n is the size of this micro-batch
+  Phase phase = Phase::training;
+  int micro_batch = 0;
+  int64_t first_sample = 0;  // of this micro-batch within the step
+  DType dtype = DType::f32;  // f32 or f64, of everything
+};
+
+// Appends the layers and returns the logits (n, outputs). Parameters are found in the graph by name, or added; dropout reads the value
+// "control". Nodes are named after their layer; activations are "<layer>.<operator>", with "@<micro-batch>" behind from the second
+// micro-batch on.
+graph::ValueId append_forward(graph::Graph& graph, const Network& network, const ForwardSettings& settings);
+
+struct LossSettings {
+  graph::ValueId logits = graph::no_value;   // what append_forward returned
+  graph::ValueId targets = graph::no_value;  // (n) i32
+  float smoothing = 0;
+  int micro_batch = 0;
+};
+
+// Appends the network's loss, one number per image, and returns it: the node with which add_backward begins.
+graph::ValueId append_loss(graph::Graph& graph, const Network& network, const LossSettings& settings);
+
+// Appends the node that adds `loss`, from append_loss, to the value "metrics".
+void append_score(graph::Graph& graph, const LossSettings& settings, graph::ValueId loss);
+
+}  // namespace fovea::model
