@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace fovea {
@@ -28,6 +29,9 @@ class Device {
   virtual std::string name() const = 0;  // "AMD EPYC 9575F, 2 threads"
   virtual std::unique_ptr<Stream> make_stream() = 0;
   virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;  // throws Error (memory) with what was asked for and what is free; not zeroed
+
+  // Device memory that holds these bytes. On the host it is the same memory, which has to outlive it.
+  virtual std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream& stream) = 0;
 
   // All of these are enqueued. Host memory of upload may be reused when the call returns; that of download after synchronize.
   virtual void upload(void* to, const void* from, size_t bytes, Stream& stream) = 0;

@@ -41,6 +41,16 @@ class HostMemory final : public Memory {
   void* data_;
 };
 
+class BorrowedMemory final : public Memory {
+ public:
+  explicit BorrowedMemory(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  void* data() const override { return const_cast<std::byte*>(bytes_.data()); }
+  size_t bytes() const override { return bytes_.size(); }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
 std::string processor_name() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);)
@@ -53,6 +63,7 @@ class HostDevice final : public Device {
   std::string name() const override { return fmt::format("{}, {} threads", processor_name(), usable_threads()); }
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<HostStream>(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream&) override { return std::make_unique<BorrowedMemory>(host); }
   void upload(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void fill(void* to, std::byte value, size_t bytes, Stream&) override { std::memset(to, std::to_integer<int>(value), bytes); }

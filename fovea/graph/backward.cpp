@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <type_traits>
 
 #include "fovea/base/error.h"
 
@@ -109,9 +110,16 @@ class Backward {
     if (needed(in(0))) gradient_of(in(0)) = graph_.add(op, node_->name, {in(0), in(1)}, node_->micro_batch);
   }
 
-  // Operators that pass no gradient on: data, metrics, and what is a gradient or an update itself.
-  template <class Other>
-  void differentiate(const Other&) {}
+  // Data, metrics and what is a gradient or an update itself pass no gradient on.
+  template <class NoGradient>
+  requires std::disjunction_v<std::is_same<NoGradient, Augment>, std::is_same<NoGradient, Reorder>, std::is_same<NoGradient, Score>,
+                              std::is_same<NoGradient, Update>, std::is_same<NoGradient, Conv2dBackwardData>,
+                              std::is_same<NoGradient, Conv2dBackwardFilter>, std::is_same<NoGradient, BiasBackward>,
+                              std::is_same<NoGradient, LinearBackwardData>, std::is_same<NoGradient, LinearBackwardFilter>,
+                              std::is_same<NoGradient, MaxPoolBackward>, std::is_same<NoGradient, AvgPoolBackward>,
+                              std::is_same<NoGradient, ActivationBackward>, std::is_same<NoGradient, DropoutBackward>,
+                              std::is_same<NoGradient, SoftmaxCrossEntropyBackward>, std::is_same<NoGradient, BinaryCrossEntropyBackward>>
+  void differentiate(const NoGradient&) {}
 
   Graph& graph_;
   int64_t divisor_;

@@ -1,0 +1,54 @@
+#include "fovea/plan/arena.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace fovea::plan {
+
+std::string_view name_of(Arena arena) {
+  constexpr std::array<std::string_view, arena_count> names = {"parameters", "gradients", "state", "activations", "workspace", "control"};
+  return names[static_cast<size_t>(arena)];
+}
+
+ArenaBytes largest(const ArenaBytes& a, const ArenaBytes& b) {
+  ArenaBytes result;
+  for (size_t i = 0; i < arena_count; ++i) result[i] = std::max(a[i], b[i]);
+  return result;
+}
+
+size_t total(const ArenaBytes& bytes) { return std::accumulate(bytes.begin(), bytes.end(), size_t{0}); }
+
+ArenaMemory::ArenaMemory(Device& device, const ArenaBytes& bytes, Stream& stream) : bytes_(bytes) {
+  for (size_t i = 0; i < arena_count; ++i) {
+    memory_[i] = device.allocate(bytes[i]);
+    device.fill(memory_[i]->data(), std::byte{0}, bytes[i], stream);
+  }
+}
+
+std::byte* ArenaMemory::base(Arena arena) const { return static_cast<std::byte*>(memory_[static_cast<size_t>(arena)]->data()); }
+
+size_t pack(std::vector<Lifetime>& lifetimes) {
+  std::vector<size_t> order(lifetimes.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return lifetimes[a].bytes > lifetimes[b].bytes; });
+
+  size_t needed = 0;
+  std::vector<const Lifetime*> placed;  // by offset
+  for (const size_t index : order) {
+    Lifetime& lifetime = lifetimes[index];
+    size_t offset = 0;
+    for (const Lifetime* other : placed) {
+      if (other->last < lifetime.first || lifetime.last < other->first) continue;
+      if (offset + aligned(lifetime.bytes) <= other->offset) break;
+      offset = std::max(offset, other->offset + aligned(other->bytes));
+    }
+    lifetime.offset = offset;
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), offset, [](size_t at, const Lifetime* other) { return at < other->offset; }),
+        &lifetime);
+    needed = std::max(needed, offset + aligned(lifetime.bytes));
+  }
+  return needed;
+}
+
+}  // namespace fovea::plan

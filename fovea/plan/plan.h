@@ -1,0 +1,61 @@
+// A flat vector of steps over planned memory: what training, evaluation and the last partial batch run.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fovea/backend/backend.h"
+#include "fovea/plan/arena.h"
+
+namespace fovea::plan {
+
+struct Step {
+  std::string name;     // of the layer: "conv1"
+  std::string what;     // operator or claim: "conv2d_forward", "conv2d+bias+relu"
+  std::string backend;  // that was asked; kernel->provider() is the one that answered
+  int micro_batch = 0;
+  int64_t macs = 0;
+  std::vector<graph::ValueId> in, out;
+  KernelPtr kernel;
+};
+
+struct Placement {
+  enum class Where : uint8_t { nowhere, arena, data_set } where = Where::nowhere;  // nowhere: a claim keeps it inside its step
+  Arena arena = Arena::activations;
+  size_t offset = 0, bytes = 0;
+};
+
+// The images and labels that a plan gathers from.
+struct DeviceImages {
+  void* pixels = nullptr;
+  void* labels = nullptr;
+};
+
+class Plan {
+ public:
+  Plan(graph::Graph graph, std::vector<Step> steps, std::vector<Placement> placements, ArenaBytes bytes);
+
+  const graph::Graph& graph() const { return graph_; }
+  const std::vector<Step>& steps() const { return steps_; }
+  const Placement& placement(graph::ValueId id) const { return placements_[static_cast<size_t>(graph_.storage_of(id))]; }
+  const ArenaBytes& arena_bytes() const { return arena_bytes_; }
+  int64_t macs() const;
+  size_t bytes_of(const Step& step) const;  // read and written
+
+  void bind(const ArenaMemory& memory, const DeviceImages& images);  // once
+  Tensor tensor(graph::ValueId id) const;                            // after bind
+  Tensor tensor(std::string_view name) const;
+
+  void run(Stream& stream);
+  void run_timed(Stream& stream, std::span<double> seconds);  // adds the seconds of each step; waits after each
+
+ private:
+  graph::Graph graph_;
+  std::vector<Step> steps_;
+  std::vector<Placement> placements_;
+  ArenaBytes arena_bytes_;
+  std::vector<std::byte*> addresses_;  // by value
+};
+
+}  // namespace fovea::plan
