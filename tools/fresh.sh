@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves ./demo and ./check in a bare Debian chroot, as root and as a user without sudo, then removes the chroot.
+# Proves ./demo and ./check in a bare Debian or Ubuntu chroot, as root and as a user without sudo, then removes the chroot.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -12,7 +12,8 @@ Makes a bare chroot with debootstrap, clones the last commit of this checkout in
   3 the same user, packages present, no network: ./demo, then ./check
 Needs root, debootstrap and git. Apt's settings, proxies, certificates and name lookup are those of this machine.
   --suite NAME   default: bookworm
-  --mirror URL   default: the mirror that this machine's apt uses for NAME, else the default of debootstrap
+  --mirror URL   default: the mirror that this machine's apt uses for NAME, else the default of debootstrap; for Ubuntu 24.04:
+                 --suite noble --mirror http://archive.ubuntu.com/ubuntu
   LOG            default: runs/fresh-NAME.log
 The exit code is 0 when every stage ended as it should, else 1.
 END
@@ -60,10 +61,16 @@ stage() {
 
 bootstrap() {
   if [ -z "$mirror" ]; then
+    # shellcheck disable=SC2016  # these dollars are apt's
     mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Identifier: Packages' 'Component: main' |
       sed -n "s/^$suite //p" | head -n 1)
   fi
-  debootstrap --variant=minbase "$suite" "$root" ${mirror:+"$mirror"}
+  local ubuntu=() script=()
+  if [[ $mirror == *ubuntu* ]]; then
+    ubuntu=("--components=main,universe")
+    [ -e "/usr/share/debootstrap/scripts/$suite" ] || script=(gutsy) # what debootstrap uses for every later Ubuntu
+  fi
+  debootstrap --variant=minbase "${ubuntu[@]}" "$suite" "$root" ${mirror:+"$mirror"} "${script[@]}"
 }
 
 # The chroot reaches the network the way this machine does.
