@@ -7,8 +7,8 @@
 
 namespace fovea {
 
-Shape::Shape(std::initializer_list<int64_t> sizes) {
-  const std::string asked = fmt::format("({})", fmt::join(sizes, ", "));
+Shape::Shape(std::span<const int64_t> sizes) {
+  const std::string asked = fmt::format("({})", fmt::join(sizes.begin(), sizes.end(), ", "));
   if (sizes.size() > max_rank) throw Error(ExitCode::config, fmt::format("shape {} has more than {} axes", asked, max_rank));
   for (const int64_t size : sizes) {
     if (size < 1) throw Error(ExitCode::config, fmt::format("shape {} has a size below 1", asked));

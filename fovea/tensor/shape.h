@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 
 namespace fovea {
@@ -13,7 +14,8 @@ class Shape {
   static constexpr int max_rank = 5;
 
   Shape() = default;
-  Shape(std::initializer_list<int64_t> sizes);  // throws Error (config) on a size below 1, or a product beyond 2^62
+  Shape(std::initializer_list<int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
+  explicit Shape(std::span<const int64_t> sizes);  // throws Error (config) on a size below 1, or a product beyond 2^62
 
   int rank() const { return rank_; }
   int64_t operator[](int axis) const { return sizes_[static_cast<size_t>(axis)]; }

@@ -1,0 +1,154 @@
+#include "fovea/io/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "fovea/base/error.h"
+#include "fovea/base/file.h"
+
+namespace fovea::io {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t length_bytes = 8;
+constexpr size_t largest_header = size_t{100} << 20;  // the limit of the format's own implementation
+
+constexpr std::array<std::pair<DType, std::string_view>, 5> dtypes = {
+    {{DType::f32, "F32"}, {DType::f64, "F64"}, {DType::u8, "U8"}, {DType::u16, "U16"}, {DType::i32, "I32"}}};
+
+std::string_view format_name(DType dtype) {
+  for (const auto& [known, name] : dtypes)
+    if (known == dtype) return name;
+  throw Error(ExitCode::internal, fmt::format("safetensors has no type for {}", fovea::name_of(dtype)));
+}
+
+// Reads one file's header; every claim that it makes is checked against the length of the file.
+class Parser {
+ public:
+  Parser(std::string_view bytes, const std::string& name) : bytes_(bytes), name_(name) {}
+
+  Safetensors parse() {
+    const Json header = parse_header();
+    Safetensors content;
+    for (const auto& [key, entry] : header.items()) {
+      if (key == "__metadata__") {
+        for (const auto& [name, value] : entry.items()) {
+          if (!value.is_string()) refuse(fmt::format("the metadata `{}` is not a text", name));
+          content.metadata[name] = value.get<std::string>();
+        }
+      } else {
+        add_tensor(content, key, entry);
+      }
+    }
+    return content;
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Error(ExitCode::data, fmt::format("this is no whole safetensors file: {}", what))
+        .at(name_)
+        .note(fmt::format("the file has {} bytes", bytes_.size()));
+  }
+
+  Json parse_header() {
+    if (bytes_.size() < length_bytes) refuse("it ends before the length of its header");
+    uint64_t length = 0;
+    std::memcpy(&length, bytes_.data(), length_bytes);
+    if (length > largest_header || length > bytes_.size() - length_bytes) refuse(fmt::format("it gives its header {} bytes", length));
+    data_ = bytes_.substr(length_bytes + length);
+    Json header = Json::parse(bytes_.substr(length_bytes, length), nullptr, false);
+    if (!header.is_object() || (header.contains("__metadata__") && !header["__metadata__"].is_object()))
+      refuse("its header is not a JSON object");
+    return header;
+  }
+
+  void add_tensor(Safetensors& content, const std::string& name, const Json& entry) {
+    const auto is_list = [&](const char* key) {
+      return entry.is_object() && entry.contains(key) && entry[key].is_array() &&
+             std::all_of(entry[key].begin(), entry[key].end(), [](const Json& size) { return size.is_number_unsigned(); });
+    };
+    if (!is_list("shape") || !is_list("data_offsets") || entry["data_offsets"].size() != 2 || !entry.contains("dtype") ||
+        !entry["dtype"].is_string())
+      refuse(fmt::format("tensor `{}` lacks a proper dtype, shape or data_offsets", name));
+    NamedTensor tensor;
+    tensor.name = name;
+    tensor.dtype = dtype_named(entry["dtype"].get<std::string>(), name);
+    tensor.shape = shape_of(entry["shape"], name);
+    const uint64_t begin = entry["data_offsets"][0].get<uint64_t>(), end = entry["data_offsets"][1].get<uint64_t>();
+    const uint64_t asked = static_cast<uint64_t>(tensor.shape.elements()) * bytes_of(tensor.dtype);
+    if (begin > end || end > data_.size() || end - begin != asked)
+      refuse(fmt::format("tensor `{}` of {} bytes claims bytes {} to {} of {}", name, asked, begin, end, data_.size()));
+    tensor.bytes.resize(asked);
+    if (!tensor.bytes.empty()) std::memcpy(tensor.bytes.data(), data_.data() + begin, asked);
+    claimed_ += asked;
+    if (claimed_ > data_.size())
+      refuse(fmt::format("its tensors overlap: up to `{}` they claim {} of {} bytes", name, claimed_, data_.size()));
+    content.tensors.push_back(std::move(tensor));
+  }
+
+  DType dtype_named(const std::string& dtype, const std::string& name) const {
+    for (const auto& [known, format] : dtypes)
+      if (format == dtype) return known;
+    throw Error(ExitCode::data, fmt::format("tensor `{}` is of type {}; this program reads F32, F64, U8, U16 and I32", name, dtype))
+        .at(name_);
+  }
+
+  Shape shape_of(const Json& sizes, const std::string& name) const {
+    std::array<int64_t, Shape::max_rank> s{};
+    if (sizes.size() > s.size()) refuse(fmt::format("tensor `{}` has {} axes; at most {} are read", name, sizes.size(), s.size()));
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      const uint64_t size = sizes[i].get<uint64_t>();
+      if (size == 0 || size > bytes_.size()) refuse(fmt::format("tensor `{}` has a size of {}", name, size));
+      s[i] = static_cast<int64_t>(size);
+    }
+    try {
+      return Shape(std::span(s).first(sizes.size()));
+    } catch (const Error& error) {
+      refuse(error.message());
+    }
+  }
+
+  std::string_view bytes_, data_;
+  const std::string& name_;
+  uint64_t claimed_ = 0;
+};
+
+}  // namespace
+
+const NamedTensor* Safetensors::find(std::string_view name) const {
+  const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+void write_safetensors(const std::filesystem::path& path, const Safetensors& content) {
+  Json header;
+  header["__metadata__"] = content.metadata;
+  size_t offset = 0;
+  for (const NamedTensor& tensor : content.tensors) {
+    Json shape = Json::array();
+    for (int axis = 0; axis < tensor.shape.rank(); ++axis) shape.push_back(tensor.shape[axis]);
+    header[tensor.name] = {
+        {"dtype", format_name(tensor.dtype)}, {"shape", shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
+    offset += tensor.bytes.size();
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + length_bytes - 1) / length_bytes * length_bytes, ' ');  // so that the data begin at a multiple of 8
+  const uint64_t length = text.size();
+  std::string file(length_bytes, '\0');
+  std::memcpy(file.data(), &length, length_bytes);
+  file += text;
+  for (const NamedTensor& tensor : content.tensors) file.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  replace_file(path, file);
+}
+
+Safetensors read_safetensors(const std::filesystem::path& path) { return parse_safetensors(read_file(path), path.string()); }
+
+Safetensors parse_safetensors(std::string_view bytes, const std::string& name) { return Parser(bytes, name).parse(); }
+
+}  // namespace fovea::io
