@@ -35,10 +35,10 @@ class Kernel {
   virtual std::string algorithm() const = 0;               // for plan, records and report
   virtual int threads() const { return 1; }
   virtual size_t workspace_bytes() const { return 0; }
-  virtual Layout input_layout(size_t) const { return {}; }   // what the kernel wishes, by position
+  virtual Layout input_layout(size_t) const { return {}; }  // what the kernel wishes, by position
   virtual Layout output_layout(size_t) const { return {}; }
   virtual void bind(Buffers buffers, void* workspace) = 0;  // once, with memory aligned to 256 bytes
-  virtual void run(Stream& stream) = 0;                      // no allocation, no synchronisation, no decision
+  virtual void run(Stream& stream) = 0;                     // no allocation, no synchronisation, no decision
 
  private:
   std::string_view provider_;

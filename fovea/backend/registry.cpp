@@ -21,7 +21,8 @@ std::unique_ptr<Backend> open_backend(std::string_view name) {
   if (name == "eigen") return std::make_unique<eigen::EigenBackend>();
   std::vector<std::string> known;
   for (const BackendEntry& entry : list_backends()) known.push_back(entry.name);
-  throw Error(ExitCode::device, fmt::format("there is no backend `{}`", name)).help(fmt::format("this build has: {}", fmt::join(known, ", ")));
+  throw Error(ExitCode::device, fmt::format("there is no backend `{}`", name))
+      .help(fmt::format("this build has: {}", fmt::join(known, ", ")));
 }
 
 KernelPtr make(Backend& backend, const Op& op, const Limits& limits) {

@@ -20,7 +20,7 @@ struct BackendEntry {
   std::string remedy;          // how to get it
 };
 
-std::vector<BackendEntry> list_backends();  // in the order of the chains, absent ones too
+std::vector<BackendEntry> list_backends();                     // in the order of the chains, absent ones too
 std::unique_ptr<Backend> open_backend(std::string_view name);  // throws Error (device) with cause and remedy
 
 }  // namespace fovea
