@@ -6,7 +6,7 @@
 
 namespace fovea::model {
 
-enum class Phase : uint8_t { training, evaluation };  // dropout and the arg max of pooling exist in training only
+enum class Phase : uint8_t { training, evaluation };  // dropout exists in training only
 
 struct ForwardSettings {
   graph::ValueId images = graph::no_value;  // (n, h, w, c) of `dtype`; n is the size of this micro-batch
@@ -16,9 +16,8 @@ struct ForwardSettings {
   DType dtype = DType::f32;  // f32 or f64, of everything
 };
 
-// Appends the layers and returns the logits (n, outputs). Parameters are found in the graph by name, or added; dropout reads the value
-// "control". Nodes are named after their layer; activations are "<layer>.<operator>", with "@<micro-batch>" behind from the second
-// micro-batch on.
+// Appends the layers, each node named after its layer, and returns the logits (n, outputs). Parameters are found in the graph by name, or
+// added; dropout reads the value "control".
 graph::ValueId append_forward(graph::Graph& graph, const Network& network, const ForwardSettings& settings);
 
 struct LossSettings {
@@ -28,10 +27,8 @@ struct LossSettings {
   int micro_batch = 0;
 };
 
-// Appends the network's loss, one number per image, and returns it: the node with which add_backward begins.
+// Appends the network's loss, one number per image, and a node that adds it to the value "metrics" (found by name, or added);
+// returns the losses.
 graph::ValueId append_loss(graph::Graph& graph, const Network& network, const LossSettings& settings);
-
-// Appends the node that adds `loss`, from append_loss, to the value "metrics".
-void append_score(graph::Graph& graph, const LossSettings& settings, graph::ValueId loss);
 
 }  // namespace fovea::model

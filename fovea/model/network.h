@@ -66,6 +66,7 @@ struct Network {
   std::string name;
   std::string file, text;       // where it was read, and its text as it stood there
   int64_t h = 1, w = 1, c = 1;  // of an input image
+  int input_line = 0;           // in the text
   int64_t outputs = 1;          // logits: one for each class, or a single one for two classes
   Loss loss = Loss::softmax_cross_entropy;
   std::vector<Layer> layers;

@@ -1,0 +1,167 @@
+// A network's text as a whole, where it is found, and whether it fits a data set.
+#include "fovea/model/network.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "fovea/base/file.h"
+#include "fovea/model/layers.h"
+#include "fovea/model/nearest.h"
+#include "fovea/model/text.h"
+
+namespace fovea::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::vector<std::string> losses = {"softmax_cross_entropy", "binary_cross_entropy"};  // in the order of the enumeration
+
+Error error_at(const Network& network, const Layer& layer, const std::string& what) {
+  Error problem(ExitCode::config, fmt::format("layer `{}` {}", layer.name, what));
+  problem.at(network.file, layer.line);
+  return problem;
+}
+
+bool ends_in_activation(const LayerKind& kind) {
+  if (const auto* conv2d = std::get_if<Conv2dLayer>(&kind)) return conv2d->activation.has_value();
+  if (const auto* linear = std::get_if<LinearLayer>(&kind)) return linear->activation.has_value();
+  return std::holds_alternative<ActivationLayer>(kind);
+}
+
+// The network must end in logits for its loss, and have something to train.
+void check_end(Network& network) {
+  const Layer& last = network.layers.back();
+  if (last.out.rank() != 1)
+    throw error_at(network, last, "is the last one, but gives an image of " + last.out.text() + ", not one value for each class")
+        .help("end with `{ flatten = true },` and `{ linear = CLASSES },`");
+  if (ends_in_activation(last.kind))
+    throw error_at(network, last, "is the last one, but ends in an activation")
+        .help("leave it out: the loss works on the values before it");
+  network.outputs = last.out[0];
+  if (network.loss == Loss::binary_cross_entropy && network.outputs != 1)
+    throw error_at(network, last, fmt::format("gives {} outputs, but binary_cross_entropy takes one", network.outputs))
+        .help("end with `{ linear = 1 },`, or take the loss softmax_cross_entropy");
+  if (network.loss == Loss::softmax_cross_entropy && network.outputs == 1)
+    throw error_at(network, last, "gives one output, but softmax_cross_entropy takes one for each class")
+        .help("set `loss = \"binary_cross_entropy\"`, or end with a linear layer of one output for each class");
+  if (network.parameters.empty())
+    throw Error(ExitCode::config, "the network has no weights to train").at(network.file).help("add a conv2d or a linear layer");
+}
+
+std::vector<fs::path> folders() {
+  std::vector<fs::path> found = {"models"};
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  if (!program.empty()) {
+    const fs::path above = program.parent_path().parent_path();
+    found.push_back(above / "models");
+    found.push_back(above / "share" / "fovea" / "models");
+  }
+  return found;
+}
+
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+std::string images_text(int64_t h, int64_t w, int64_t c) { return fmt::format("{} x {} x {}", h, w, c); }
+
+}  // namespace
+
+std::string_view name_of(Loss loss) { return losses[static_cast<size_t>(loss)]; }
+
+std::string_view name_of(const LayerKind& kind) {
+  constexpr std::array<std::string_view, std::variant_size_v<LayerKind>> names = {"conv2d",     "linear",  "max_pool", "avg_pool",
+                                                                                  "activation", "dropout", "flatten"};
+  return names[kind.index()];
+}
+
+const Parameter& Network::parameter(std::string_view parameter_name) const {
+  for (const Parameter& parameter : parameters)
+    if (parameter.name == parameter_name) return parameter;
+  throw Error(ExitCode::internal, fmt::format("network `{}` has no parameter `{}`", name, parameter_name));
+}
+
+int64_t Network::parameter_elements() const {
+  int64_t sum = 0;
+  for (const Parameter& parameter : parameters) sum += parameter.shape.elements();
+  return sum;
+}
+
+Network parse_network(std::string text, std::string file) {
+  const TextTable table = TextTable::parse(text, file);
+  Network network;
+  network.name = table.string_or("name", fs::path(file).stem());
+  network.file = std::move(file);
+  network.text = std::move(text);
+  network.loss = table.choice_or("loss", losses[0], losses) == losses[1] ? Loss::binary_cross_entropy : Loss::softmax_cross_entropy;
+  const std::vector<int64_t> input = table.integers("input", {1, largest_size});
+  if (input.size() != 3)
+    throw table
+        .error("input",
+               table.has("input") ? fmt::format("`input` has {} numbers, but takes three", input.size()) : "key `input` is missing")
+        .help("input = [height, width, channels]");
+  network.h = input[0];
+  network.w = input[1];
+  network.c = input[2];
+  network.input_line = table.line_of("input");
+  read_layers(table, network);
+  table.refuse_unread();
+  check_end(network);
+  return network;
+}
+
+Network load_network(std::string_view name_or_path) {
+  const fs::path given(name_or_path);
+  if (name_or_path.ends_with(".toml") || name_or_path.find('/') != std::string_view::npos) {
+    if (!is_file(given)) throw Error(ExitCode::config, fmt::format("there is no model file `{}`", name_or_path));
+    return parse_network(read_file(given), std::string(name_or_path));
+  }
+  std::string looked_in;
+  for (const fs::path& folder : folders()) {
+    looked_in += (looked_in.empty() ? "" : ", ") + folder.string();
+    const fs::path path = folder / fmt::format("{}.toml", name_or_path);
+    if (is_file(path)) return parse_network(read_file(path), path.string());
+  }
+  throw Error(ExitCode::config, fmt::format("no network is named `{}`", name_or_path))
+      .note("looked in " + looked_in)
+      .help(suggestion(name_or_path, "networks", list_networks()) + "; a file of your own is given as a path that ends in .toml");
+}
+
+std::vector<std::string> list_networks() {
+  std::vector<std::string> names;
+  for (const fs::path& folder : folders()) {
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
+      if (entry.path().extension() == ".toml") names.push_back(entry.path().stem());
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+void check_fits(const Network& network, const DataSize& data) {
+  const std::string taken = images_text(network.h, network.w, network.c), given = images_text(data.h, data.w, data.c);
+  const std::string fact = fmt::format("data set `{}` has images of {} in {} classes", data.name, given, data.classes);
+  if (taken != given)
+    throw Error(ExitCode::config, fmt::format("network `{}` takes images of {} but gets {}", network.name, taken, given))
+        .at(network.file, network.input_line)
+        .note(fact)
+        .help(fmt::format("set input = [{}, {}, {}] in the network's file, or choose another network", data.h, data.w, data.c));
+  const int64_t classes = network.outputs == 1 ? 2 : network.outputs;
+  if (classes == data.classes) return;
+  Error problem =
+      error_at(network, network.layers.back(),
+               network.outputs == 1
+                   ? fmt::format("gives one output, which tells 2 classes apart, but the data has {}", data.classes)
+                   : fmt::format("gives {} outputs, one for each class, but the data has {} classes", network.outputs, data.classes));
+  problem.note(fact);
+  if (network.outputs == 1) throw problem.help("name the classes that count as yes in the recipe: positive = [\"...\"]");
+  throw problem.help(fmt::format("end the network with linear = {}", data.classes));
+}
+
+}  // namespace fovea::model
