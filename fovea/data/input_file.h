@@ -1,0 +1,28 @@
+// An input file read in parts, by position, from any thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+namespace fovea::data {
+
+class InputFile {
+ public:
+  explicit InputFile(std::filesystem::path path);  // throws Error (data) unless it is a file that can be read
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  int64_t size() const { return size_; }  // when it was opened
+
+  void read(int64_t offset, std::span<uint8_t> out) const;  // fills all of `out`; throws Error (data) where the file ends before
+
+ private:
+  std::filesystem::path path_;
+  int fd_ = -1;
+  int64_t size_ = 0;
+};
+
+}  // namespace fovea::data
