@@ -66,11 +66,11 @@ class LayerReader {
       found = &kind;
     }
     if (found) return *found;
+    const std::vector<std::string> keys = table.keys();
+    if (keys.empty()) throw table.error("", "a layer is empty");
     std::vector<std::string> known;
     for (const Kind& kind : kinds) known.emplace_back(kind.key);
-    const std::vector<std::string> keys = table.keys();
-    const std::string first = keys.empty() ? "" : keys[0];
-    throw table.error(first, fmt::format("a layer needs a kind, but `{}` is none", first)).help(suggestion(first, "kinds", known));
+    throw table.error(keys[0], fmt::format("a layer needs a kind, but `{}` is none", keys[0])).help(suggestion(keys[0], "kinds", known));
   }
 
   void check_name() const {
@@ -132,7 +132,7 @@ class LayerReader {
   }
 
   Window read_window(std::string_view size_key, std::optional<std::array<int64_t, 2>> stride) const {
-    if (!table_->has(size_key)) throw table_->error(size_key, fmt::format("layer `{}` needs the key `{}`", layer_.name, size_key));
+    if (!table_->has(size_key)) throw table_->missing(size_key);
     const auto [r, s] = pair(size_key, {1, 1}, positive);
     const auto [stride_h, stride_w] = pair("stride", stride.value_or(std::array{r, s}), positive);
     const auto [dilation_h, dilation_w] = pair("dilation", {1, 1}, positive);
@@ -259,9 +259,9 @@ class LayerReader {
   }
 
   void read_dropout() {
-    const double rate = table_->number("dropout", {0, 1});
+    const float rate = static_cast<float>(table_->number("dropout", {0, 1}));
     if (rate == 1) throw table_->error("dropout", "`dropout` is 1, but must be below 1: it would drop everything");
-    layer_.kind = DropoutLayer{static_cast<float>(rate), dropouts_++};
+    layer_.kind = DropoutLayer{rate, dropouts_++};
     layer_.out = layer_.in;
   }
 

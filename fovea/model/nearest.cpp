@@ -24,19 +24,25 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return distance[a.size()][b.size()];
 }
 
-std::string suggestion(std::string_view word, std::string_view what, std::span<const std::string> known) {
-  const std::string all = fmt::format("known {}: {}", what, known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
-  constexpr size_t longest = 100;
-  if (word.size() > longest) return all;
-  const std::string* nearest = nullptr;
+std::string nearest(std::string_view word, std::span<const std::string> known) {
+  constexpr size_t shortest = 2, longest = 100;
+  if (word.size() < shortest || word.size() > longest) return "";
+  std::string found;
   size_t least = std::max<size_t>(1, word.size() / 3) + 1;
   for (const std::string& candidate : known) {
-    const size_t distance = edit_distance(word, candidate);
+    const bool continued = candidate.starts_with(word) || (candidate.size() >= shortest && word.starts_with(candidate));
+    const size_t distance = continued ? 1 : edit_distance(word, candidate);
     if (distance >= least) continue;
     least = distance;
-    nearest = &candidate;
+    found = candidate;
   }
-  return nearest ? fmt::format("did you mean `{}`? {}", *nearest, all) : all;
+  return found;
+}
+
+std::string suggestion(std::string_view word, std::string_view what, std::span<const std::string> known) {
+  const std::string all = fmt::format("known {}: {}", what, known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
+  const std::string near = nearest(word, known);
+  return near.empty() ? all : fmt::format("did you mean `{}`? {}", near, all);
 }
 
 }  // namespace fovea::model

@@ -17,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t largest_input = 65536;                                                    // height, width and channels each
 const std::vector<std::string> losses = {"softmax_cross_entropy", "binary_cross_entropy"};  // in the order of the enumeration
 
 Error error_at(const Network& network, const Layer& layer, const std::string& what) {
@@ -99,12 +100,10 @@ Network parse_network(std::string text, std::string file) {
   network.file = std::move(file);
   network.text = std::move(text);
   network.loss = table.choice_or("loss", losses[0], losses) == losses[1] ? Loss::binary_cross_entropy : Loss::softmax_cross_entropy;
-  const std::vector<int64_t> input = table.integers("input", {1, largest_size});
-  if (input.size() != 3)
-    throw table
-        .error("input",
-               table.has("input") ? fmt::format("`input` has {} numbers, but takes three", input.size()) : "key `input` is missing")
-        .help("input = [height, width, channels]");
+  const std::vector<int64_t> input = table.integers("input", {1, largest_input});
+  const std::string order = "input = [height, width, channels]";
+  if (input.empty()) throw table.missing("input").help(order);
+  if (input.size() != 3) throw table.error("input", fmt::format("`input` has {} numbers, but takes three", input.size())).help(order);
   network.h = input[0];
   network.w = input[1];
   network.c = input[2];

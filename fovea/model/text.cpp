@@ -92,7 +92,7 @@ std::string read_string(const toml::node& node) {
 // Calls `read` on the key's node; a refusal becomes an error at the place of the key.
 template <class Read>
 auto read_at(const TextTable& table, std::string_view key, const toml::node* node, Read read) {
-  if (!node) throw table.error(key, fmt::format("key `{}` is missing", key));
+  if (!node) throw table.missing(key);
   try {
     return read(*node);
   } catch (const Refusal& refusal) {
@@ -233,6 +233,13 @@ void TextTable::refuse_unread() const {
   }
   for (const auto& [key, tables] : entry_->inner)
     for (Entry* entry : tables) TextTable(document_, entry).refuse_unread();
+}
+
+Error TextTable::missing(std::string_view key) const {
+  Error problem = error(key, fmt::format("key `{}` is missing", key));
+  const std::string mistyped = nearest(key, keys());
+  if (!mistyped.empty()) problem.help(fmt::format("is `{}` meant to be `{}`?", mistyped, key));
+  return problem;
 }
 
 Error TextTable::error(std::string_view key, std::string message) const {
