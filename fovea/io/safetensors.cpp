@@ -81,6 +81,7 @@ class Parser {
     tensor.dtype = dtype_named(entry["dtype"].get<std::string>(), name);
     tensor.shape = shape_of(entry["shape"], name);
     const uint64_t begin = entry["data_offsets"][0].get<uint64_t>(), end = entry["data_offsets"][1].get<uint64_t>();
+    if (static_cast<uint64_t>(tensor.shape.elements()) > data_.size()) refuse(fmt::format("tensor `{}` has more elements than the file bytes", name));
     const uint64_t asked = static_cast<uint64_t>(tensor.shape.elements()) * bytes_of(tensor.dtype);
     if (begin > end || end > data_.size() || end - begin != asked)
       refuse(fmt::format("tensor `{}` of {} bytes claims bytes {} to {} of {}", name, asked, begin, end, data_.size()));

@@ -1,0 +1,15 @@
+# Writes build_info.cpp, and only touches it where it changes. Runs at every build, so that the commit is the present one.
+find_package(Git QUIET)
+set(FOVEA_COMMIT unknown)
+if(GIT_FOUND)
+  execute_process(COMMAND ${GIT_EXECUTABLE} -C ${SOURCE} rev-parse --short=12 HEAD OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE
+                  ERROR_QUIET RESULT_VARIABLE failure)
+  if(NOT failure)
+    execute_process(COMMAND ${GIT_EXECUTABLE} -C ${SOURCE} diff --quiet HEAD RESULT_VARIABLE changed ERROR_QUIET)
+    if(changed)
+      string(APPEND commit "+")
+    endif()
+    set(FOVEA_COMMIT ${commit})
+  endif()
+endif()
+configure_file(${SOURCE}/fovea/base/build_info.cpp.in ${OUTPUT} @ONLY)

@@ -1,0 +1,38 @@
+#include "fovea/plan/inspect.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace fovea::plan {
+namespace {
+
+template <class T>
+int64_t count_non_finite(const Tensor& tensor, Device& device, Stream& stream) {
+  std::vector<T> values(static_cast<size_t>(tensor.shape.elements()));
+  device.download(values.data(), tensor.data, tensor.bytes(), stream);
+  stream.synchronize();
+  return std::count_if(values.begin(), values.end(), [](T value) { return !std::isfinite(value); });
+}
+
+int64_t count_non_finite_of(const Tensor& tensor, Device& device, Stream& stream) {
+  if (tensor.dtype == DType::f32) return count_non_finite<float>(tensor, device, stream);
+  if (tensor.dtype == DType::f64) return count_non_finite<double>(tensor, device, stream);
+  return 0;
+}
+
+}  // namespace
+
+std::optional<NonFinite> find_non_finite(Plan& plan, Device& device, Stream& stream) {
+  for (const Step& step : plan.steps()) {
+    step.kernel->run(stream);
+    for (const graph::ValueId id : step.out) {
+      const Tensor tensor = plan.tensor(id);
+      if (const int64_t count = count_non_finite_of(tensor, device, stream); count > 0)
+        return NonFinite{step.name, step.what, plan.graph().value(id).name, count, tensor.shape.elements()};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace fovea::plan

@@ -1,0 +1,215 @@
+// One list of keys drives reading, flags, --help and writing.
+#include "fovea/train/recipe.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "fovea/base/file.h"
+#include "fovea/model/nearest.h"
+#include "fovea/model/text.h"
+
+namespace fovea::train {
+namespace {
+
+using model::IntegerRange;
+using model::NumberRange;
+using model::TextTable;
+using Options = std::vector<std::string>;
+
+struct Key {
+  std::string_view name, placeholder, help;
+};
+
+// Calls visit(key, member[, range or options]) for every key, in the order in which they are shown.
+template <class AnyRecipe, class Visit>
+void for_each_key(AnyRecipe& r, Visit&& visit) {
+  constexpr int64_t many = int64_t{1} << 31;
+  visit(Key{"data", "SPEC", "data set: digits, mnist:DIR, cifar10:DIR or synthetic:HxWxC:CLASSES"}, r.data);
+  visit(Key{"model", "NAME|FILE", "network: a name that `fovea models` lists, or a .toml file"}, r.model);
+  visit(Key{"backend", "NAME", "implementation to run on; `fovea doctor` lists them (default: the fastest this machine has)"}, r.backend);
+  visit(Key{"threads", "N", "threads of a parallel backend; 0 takes all"}, r.threads, IntegerRange{0, 4096});
+  visit(Key{"epochs", "N", "passes over the training images"}, r.epochs, IntegerRange{1, 1000000});
+  visit(Key{"batch", "N", "images per update; the last, partial batch of an epoch is trained too"}, r.batch, IntegerRange{1, many});
+  visit(Key{"micro_batches", "N", "parts of a batch whose gradients are summed one after another, to save memory"}, r.micro_batches,
+        IntegerRange{1, many});
+  visit(Key{"seed", "N", "of initial weights, order, augmentation and dropout"}, r.seed, IntegerRange{0, INT64_MAX});
+  visit(Key{"out", "DIR", "folder for the results (default: runs/<model>-<n>)"}, r.out);
+  visit(Key{"optimizer", "NAME", "sgd or adam"}, r.optimizer, Options{"sgd", "adam"});
+  visit(Key{"learning_rate", "RATE", "at the start; with one_cycle, at the peak"}, r.learning_rate, NumberRange{0, 1e6});
+  visit(Key{"momentum", "M", "of sgd"}, r.momentum, NumberRange{0, 1});
+  visit(Key{"nesterov", "true|false", "look-ahead momentum of sgd"}, r.nesterov);
+  visit(Key{"weight_decay", "D", "added to every gradient as D times the weight"}, r.weight_decay, NumberRange{0, 1e6});
+  visit(Key{"beta1", "B", "of adam"}, r.beta1, NumberRange{0, 1});
+  visit(Key{"beta2", "B", "of adam"}, r.beta2, NumberRange{0, 1});
+  visit(Key{"epsilon", "E", "of adam"}, r.epsilon, NumberRange{0, 1});
+  visit(Key{"label_smoothing", "S", "share of the target spread over all classes"}, r.label_smoothing, NumberRange{0, 1});
+  visit(Key{"schedule", "NAME", "of the learning rate: constant, step, cosine, one_cycle or linear"}, r.schedule,
+        Options{"constant", "step", "cosine", "one_cycle", "linear"});
+  visit(Key{"step_every", "EPOCHS", "step: epochs between two drops"}, r.step_every, IntegerRange{1, 1000000});
+  visit(Key{"step_factor", "F", "step: what the rate is multiplied with at a drop"}, r.step_factor, NumberRange{0, 1});
+  visit(Key{"final_rate", "SHARE", "cosine, one_cycle, linear: the last rate as a share of learning_rate"}, r.final_rate,
+        NumberRange{0, 1});
+  visit(Key{"peak_at", "SHARE", "one_cycle: share of the steps before the peak"}, r.peak_at, NumberRange{0, 1});
+  visit(Key{"valid", "SHARE|test", "images to validate on after each epoch: a share taken out of the training images, or the test images"},
+        r.valid);
+  visit(Key{"keep", "last|best", "weights to save: of the last epoch, or of the one with the best validation accuracy"}, r.keep,
+        Options{"last", "best"});
+  visit(Key{"positive", "CLASS,...", "classes that become label 1 of a yes-or-no question; all others become 0"}, r.positive);
+  visit(Key{"mean", "M,...", "per channel, subtracted from pixels in [0, 1] (default: of the training images)"}, r.mean,
+        NumberRange{-1e6, 1e6});
+  visit(Key{"deviation", "D,...", "per channel, divides what is left (default: of the training images)"}, r.deviation,
+        NumberRange{1e-6, 1e6});
+  visit(Key{"mirror", "true|false", "flip training images at random"}, r.mirror);
+  visit(Key{"crop_padding", "PIXELS", "crop training images at random after padding them by this much"}, r.crop_padding,
+        IntegerRange{0, 1 << 20});
+  visit(Key{"claims", "true|false", "let the backend fuse neighbouring operators"}, r.claims);
+}
+
+// Takes the keys that a table has.
+struct Reader {
+  const TextTable& table;
+
+  void operator()(const Key& key, std::string& value) const {
+    if (table.has(key.name)) value = table.is_string(key.name) ? table.string(key.name) : fmt::format("{}", table.number(key.name));
+  }
+  void operator()(const Key& key, std::string& value, const Options& options) const {
+    if (table.has(key.name)) value = table.choice(key.name, options);
+  }
+  void operator()(const Key& key, int64_t& value, IntegerRange range) const { value = table.integer_or(key.name, value, range); }
+  void operator()(const Key& key, double& value, NumberRange range) const { value = table.number_or(key.name, value, range); }
+  void operator()(const Key& key, Switch& value) const {
+    value = table.boolean_or(key.name, value == Switch::on) ? Switch::on : Switch::off;
+  }
+  void operator()(const Key& key, std::vector<std::string>& value) const {
+    if (table.has(key.name)) value = table.strings(key.name);
+  }
+  void operator()(const Key& key, std::vector<double>& value, NumberRange range) const {
+    if (table.has(key.name)) value = table.numbers(key.name, range);
+  }
+};
+
+std::string toml_string(std::string_view text) {
+  std::string result = "\"";
+  for (const char letter : text) {
+    if (letter == '"' || letter == '\\') result += '\\';
+    result += letter;
+  }
+  return result + '"';
+}
+
+// Values as TOML, and what a flag's text is in TOML.
+struct Writer {
+  std::string operator()(const std::string& value) const { return toml_string(value); }
+  std::string operator()(int64_t value) const { return fmt::format("{}", value); }
+  std::string operator()(double value) const {
+    const std::string text = fmt::format("{}", value);
+    return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
+  }
+  std::string operator()(Switch value) const { return value == Switch::on ? "true" : "false"; }
+  template <class Value>
+  std::string operator()(const std::vector<Value>& values) const {
+    std::vector<std::string> texts;
+    for (const Value& value : values) texts.push_back((*this)(value));
+    return fmt::format("[{}]", fmt::join(texts, ", "));
+  }
+};
+
+std::string flag_as_toml(const std::string& text, const std::string&) { return toml_string(text); }
+std::string flag_as_toml(const std::string& text, const std::vector<std::string>&) {
+  std::vector<std::string> items;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    items.push_back(toml_string(std::string_view(text).substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return fmt::format("[{}]", fmt::join(items, ", "));
+}
+std::string flag_as_toml(const std::string& text, const std::vector<double>&) { return "[" + text + "]"; }
+template <class Plain>
+std::string flag_as_toml(const std::string& text, const Plain&) {
+  return text;
+}
+
+void apply_flag(Recipe& recipe, const std::string& name, const std::string& text) {
+  const std::string flag = "--" + fmt::format("{}", name);
+  std::string toml;
+  for_each_key(recipe, [&](const Key& key, auto& member, const auto&...) {
+    if (key.name == name) toml = fmt::format("{} = {}", name, flag_as_toml(text, member));
+  });
+  if (toml.empty()) throw Error(ExitCode::usage, fmt::format("there is no flag `{}`", flag)).help("`fovea train --help` lists them");
+  const TextTable table = [&] {
+    try {
+      return TextTable::parse(toml, flag);
+    } catch (const Error&) {
+      throw Error(ExitCode::usage, fmt::format("`{}` cannot be read as the value of {}", text, flag));
+    }
+  }();
+  for_each_key(recipe, Reader{table});
+}
+
+// What single keys cannot know of each other.
+void check(const Recipe& recipe, const std::string& file) {
+  const auto refuse = [&](std::string message, std::string remedy) {
+    Error error(ExitCode::config, std::move(message));
+    if (!file.empty()) error.at(file);
+    throw error.help(std::move(remedy));
+  };
+  if (recipe.data.empty()) refuse("no data set is named", "give --data, for example --data digits");
+  if (recipe.model.empty()) refuse("no network is named", "give --model, for example --model lenet5");
+  if (recipe.micro_batches > recipe.batch)
+    refuse(fmt::format("a batch of {} cannot be cut into {} micro-batches", recipe.batch, recipe.micro_batches),
+           "set micro_batches to at most the batch");
+  if (recipe.mean.size() != recipe.deviation.size())
+    refuse(fmt::format("mean has {} values but deviation has {}", recipe.mean.size(), recipe.deviation.size()),
+           "give both, one value per channel");
+  if (recipe.nesterov == Switch::on && recipe.momentum == 0)
+    refuse("nesterov asks for momentum, which is 0", "set momentum, for example to 0.9");
+  if (recipe.keep == "best" && recipe.valid == "0")
+    refuse("keep = \"best\" needs images to validate on", "set valid = 0.1, or valid = \"test\"");
+}
+
+}  // namespace
+
+UpdateRule Recipe::update_rule() const {
+  if (optimizer == "adam") return Adam{static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(epsilon)};
+  return Sgd{static_cast<float>(momentum), nesterov == Switch::on ? Sgd::Nesterov::yes : Sgd::Nesterov::no};
+}
+
+const std::vector<RecipeKey>& recipe_keys() {
+  static const std::vector<RecipeKey> keys = [] {
+    std::vector<RecipeKey> list;
+    const Recipe standard;
+    for_each_key(standard, [&](const Key& key, const auto& member, const auto&...) {
+      std::string text = Writer()(member);
+      std::erase(text, '"');
+      if (text == "[]") text.clear();
+      list.push_back({std::string(key.name), std::string(key.placeholder), std::string(key.help), text});
+    });
+    return list;
+  }();
+  return keys;
+}
+
+Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags) {
+  Recipe recipe;
+  if (!file.empty()) {
+    const TextTable table = TextTable::parse(read_file(file), file.string());
+    for_each_key(recipe, Reader{table});
+    table.refuse_unread();
+  }
+  for (const auto& [name, text] : flags) apply_flag(recipe, name, text);
+  check(recipe, file.string());
+  return recipe;
+}
+
+std::string recipe_text(const Recipe& recipe) {
+  std::string text;
+  for_each_key(recipe,
+               [&](const Key& key, const auto& member, const auto&...) { text += fmt::format("{} = {}\n", key.name, Writer()(member)); });
+  return text;
+}
+
+}  // namespace fovea::train

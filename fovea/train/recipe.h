@@ -1,0 +1,68 @@
+// An experiment: data, network and training settings, from a recipe file, from flags, or both (flags win).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fovea/graph/op.h"
+#include "fovea/model/network.h"
+
+namespace fovea::train {
+
+enum class Switch : uint8_t { off, on };
+
+// Every member is a key of the recipe file and a flag of `fovea train`; recipe.cpp describes each.
+struct Recipe {
+  std::string model;
+  std::string data;
+  std::string backend;  // empty: the fastest that this machine has
+  int64_t threads = 0;  // 0: all that the process may use
+  int64_t epochs = 1;
+  int64_t batch = 64;
+  int64_t micro_batches = 1;
+  int64_t seed = 1;
+  std::string out;
+
+  std::string optimizer = "sgd";
+  double learning_rate = 0.01;
+  double momentum = 0;
+  Switch nesterov = Switch::off;
+  double weight_decay = 0;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double label_smoothing = 0;
+
+  std::string schedule = "constant";
+  int64_t step_every = 1;
+  double step_factor = 0.1;
+  double final_rate = 0;
+  double peak_at = 0.3;
+
+  std::string valid = "0";
+  std::string keep = "last";
+  std::vector<std::string> positive;
+  std::vector<double> mean, deviation;
+  Switch mirror = Switch::off;
+  int64_t crop_padding = 0;
+  Switch claims = Switch::on;
+
+  UpdateRule update_rule() const;
+};
+
+// What a key takes, for --help and for the flags.
+struct RecipeKey {
+  std::string name;         // "learning_rate"
+  std::string placeholder;  // "RATE"
+  std::string help;
+  std::string standard;  // the default as text; empty if there is none
+};
+const std::vector<RecipeKey>& recipe_keys();
+
+// `file` may be empty. `flags`: values by key, as text; a list is separated by commas. Throws Error (config, usage).
+Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags);
+
+std::string recipe_text(const Recipe& recipe);  // as TOML, every key with its value
+
+}  // namespace fovea::train

@@ -1,0 +1,108 @@
+#include "fovea/train/run_folder.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fovea/base/build_info.h"
+#include "fovea/base/error.h"
+#include "fovea/base/file.h"
+
+namespace fovea::train {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int schema_version = 1;
+
+int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * 1024;
+}
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code failure;
+  std::filesystem::create_directories(folder, failure);
+  if (failure) throw Error(ExitCode::data, fmt::format("cannot make the folder `{}`: {}", folder.string(), failure.message()));
+}
+
+std::string history_csv(const std::vector<Epoch>& history) {
+  std::string text = "epoch,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds,images_per_second,data_share\n";
+  for (const Epoch& epoch : history) {
+    const std::string valid = epoch.valid ? fmt::format("{:.9g},{:.9g}", epoch.valid->loss, epoch.valid->accuracy) : ",";
+    text += fmt::format("{},{:.9g},{:.9g},{:.9g},{},{:.6f},{:.1f},{:.4f}\n", epoch.epoch, epoch.learning_rate, epoch.train.loss,
+                        epoch.train.accuracy, valid, epoch.seconds, epoch.images_per_second, epoch.data_share);
+  }
+  return text;
+}
+
+double best_valid_accuracy(const std::vector<Epoch>& history) {
+  double best = 0;
+  for (const Epoch& epoch : history) best = std::max(best, epoch.valid->accuracy);
+  return best;
+}
+
+}  // namespace
+
+std::filesystem::path make_run_folder(const Recipe& recipe, Existing existing) {
+  std::filesystem::path folder = recipe.out;
+  if (recipe.out.empty()) {
+    const std::string model = std::filesystem::path(recipe.model).stem().string();
+    for (int n = 1; folder.empty() || std::filesystem::exists(folder); ++n)
+      folder = std::filesystem::path("runs") / fmt::format("{}-{}", model, n);
+  } else if (existing == Existing::refuse && std::filesystem::exists(folder / "recipe.toml")) {
+    throw Error(ExitCode::usage, fmt::format("the folder `{}` holds a run already", folder.string()))
+        .help("name another --out, or give --overwrite to replace that run");
+  }
+  make_folder(folder);
+  std::filesystem::remove(folder / "result.json");  // what an overwritten run found is not what this one finds
+  return folder;
+}
+
+void write_recipe(const std::filesystem::path& folder, const Recipe& recipe) { replace_file(folder / "recipe.toml", recipe_text(recipe)); }
+
+void write_run(const std::filesystem::path& folder, const Recipe& recipe, const TrainResult& result) {
+  save_model(folder / "model.safetensors", result.model);
+  replace_file(folder / "history.csv", history_csv(result.history));
+  replace_file(folder / "result.json", result_json(recipe, result));
+}
+
+std::string result_json(const Recipe& recipe, const TrainResult& result) {
+  const BuildInfo build = build_info();
+  const Epoch& last = result.history.back();
+  Json json;
+  json["schema_version"] = schema_version;
+  json["model"] = result.info.model;
+  json["data"] = result.info.data;
+  json["backend"] = result.info.backend;
+  json["threads"] = result.info.threads;
+  json["seed"] = recipe.seed;
+  json["epochs"] = recipe.epochs;
+  json["batch"] = result.info.batch;
+  json["parameters"] = result.info.parameters;
+  json["train_images"] = result.info.train_images;
+  json["test_images"] = result.info.test_images;
+  json["validation"] = result.info.validation;
+  json["train_seconds"] = result.train_seconds;
+  json["images_per_second"] = result.images_per_second;
+  json["data_share"] = last.data_share;
+  json["seconds_to_first_step"] = result.seconds_to_first_step;
+  json["train_loss"] = last.train.loss;
+  json["train_accuracy"] = last.train.accuracy;
+  json["best_valid_accuracy"] = last.valid ? Json(best_valid_accuracy(result.history)) : Json(nullptr);
+  json["kept_epoch"] = result.kept_epoch;
+  json["test_loss"] = result.test.loss;
+  json["test_accuracy"] = result.test.accuracy;
+  json["predicted_memory_bytes"] = result.info.predicted_bytes;
+  json["peak_memory_bytes"] = peak_memory_bytes();
+  json["weights_sha256"] = weights_sha256(result.model.weights);
+  json["machine"] = {{"device", result.info.device}};
+  json["versions"] = {{"fovea", build.version}, {"compiler", build.compiler}, {"build", build.type}};
+  json["commit"] = build.commit;
+  json["recipe"] = recipe_text(recipe);
+  return json.dump(2) + "\n";
+}
+
+}  // namespace fovea::train

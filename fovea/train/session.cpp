@@ -1,0 +1,102 @@
+#include "fovea/train/session.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "fovea/base/error.h"
+#include "fovea/base/sha256.h"
+
+namespace fovea::train {
+
+Session::Session(plan::Assignment assignment)
+    : assignment_(std::move(assignment)), device_(assignment_.backend->device()), stream_(device_.make_stream()) {}
+
+const Session::Resident& Session::resident(const data::Images& images) {
+  for (const Resident& known : residents_)
+    if (known.images == &images) return known;
+  residents_.push_back({&images, device_.resident(std::as_bytes(std::span(images.pixels)), *stream_),
+                        device_.resident(std::as_bytes(std::span(images.labels)), *stream_)});
+  return residents_.back();
+}
+
+void Session::add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images) {
+  plans_.push_back(plan::compile(std::move(graph), assignment_, order));
+  const Resident& part = resident(images);
+  images_of_plan_.push_back({part.pixels->data(), part.labels->data()});
+}
+
+void Session::place() {
+  plan::ArenaBytes bytes{};
+  for (const plan::Plan& plan : plans_) bytes = plan::largest(bytes, plan.arena_bytes());
+  memory_ = std::make_unique<plan::ArenaMemory>(device_, bytes, *stream_);
+  for (size_t i = 0; i < plans_.size(); ++i) plans_[i].bind(*memory_, images_of_plan_[i]);
+}
+
+size_t Session::bytes() const {
+  size_t bytes = plan::total(memory_->bytes());
+  for (const Resident& part : residents_) bytes += part.pixels->bytes() + part.labels->bytes();
+  return bytes;
+}
+
+void Session::write_control(const StepControl& control) {
+  device_.upload(plans_[0].tensor("control").data, &control, sizeof control, *stream_);
+}
+
+void Session::clear_metrics() { device_.fill(plans_[0].tensor("metrics").data, std::byte{0}, sizeof(Metrics), *stream_); }
+
+Metrics Session::read_metrics() {
+  Metrics metrics;
+  device_.download(&metrics, plans_[0].tensor("metrics").data, sizeof metrics, *stream_);
+  stream_->synchronize();
+  return metrics;
+}
+
+void Session::write_weights(const std::vector<io::NamedTensor>& weights) {
+  for (const io::NamedTensor& weight : weights) {
+    const Tensor to = plans_[0].tensor(weight.name);
+    if (to.shape != weight.shape || to.dtype != weight.dtype)
+      throw Error(ExitCode::data,
+                  "weights `" + weight.name + "` have the shape " + weight.shape.text() + ", but the network's have " + to.shape.text());
+    device_.upload(to.data, weight.bytes.data(), weight.bytes.size(), *stream_);
+  }
+}
+
+std::vector<io::NamedTensor> Session::read_weights(const model::Network& network) {
+  std::vector<io::NamedTensor> weights;
+  for (const model::Parameter& parameter : network.parameters) {
+    const Tensor from = plans_[0].tensor(parameter.name);
+    weights.push_back({parameter.name, from.dtype, from.shape, std::vector<std::byte>(from.bytes())});
+    device_.download(weights.back().bytes.data(), from.data, from.bytes(), *stream_);
+  }
+  stream_->synchronize();
+  return weights;
+}
+
+Scores scores_of(const Metrics& metrics) {
+  if (metrics.counted == 0) return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0};
+  const double counted = static_cast<double>(metrics.counted);
+  return {metrics.loss_sum / counted, static_cast<double>(metrics.correct) / counted, static_cast<int64_t>(metrics.counted)};
+}
+
+Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch) {
+  session.clear_metrics();
+  StepControl control;
+  control.images = static_cast<uint64_t>(count);
+  for (int64_t position = 0; position < count; position += batch) {
+    control.position = static_cast<uint64_t>(position);
+    session.write_control(control);
+    session.plan(plan).run(session.stream());
+  }
+  const Scores scores = scores_of(session.read_metrics());
+  session.clear_metrics();
+  return scores;
+}
+
+std::string weights_sha256(const std::vector<io::NamedTensor>& weights) {
+  std::vector<std::byte> bytes;
+  for (const io::NamedTensor& weight : weights) bytes.insert(bytes.end(), weight.bytes.begin(), weight.bytes.end());
+  return sha256(bytes);
+}
+
+}  // namespace fovea::train

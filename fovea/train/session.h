@@ -1,0 +1,62 @@
+// What a run holds on its device: the images, the arenas, and the plans that share them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fovea/data/dataset.h"
+#include "fovea/io/safetensors.h"
+#include "fovea/model/network.h"
+#include "fovea/plan/compile.h"
+
+namespace fovea::train {
+
+class Session {
+ public:
+  explicit Session(plan::Assignment assignment);  // the backend has to outlive the session
+
+  // Adds a plan that gathers from `images`, which have to outlive the session. `order`: see train::parameter_order; the same for all plans.
+  void add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images);
+  void place();  // allocates the arenas that all plans share, and binds the plans; throws Error (memory)
+
+  plan::Plan& plan(size_t i) { return plans_[i]; }
+  const plan::Plan& plan(size_t i) const { return plans_[i]; }
+  Stream& stream() { return *stream_; }
+  size_t bytes() const;  // of images and arenas: all that the session holds on its device
+
+  void write_control(const StepControl& control);
+  void clear_metrics();
+  Metrics read_metrics();  // waits for what is enqueued
+
+  void write_weights(const std::vector<io::NamedTensor>& weights);
+  std::vector<io::NamedTensor> read_weights(const model::Network& network);  // in the network's order
+
+ private:
+  struct Resident {
+    const data::Images* images = nullptr;
+    std::unique_ptr<Memory> pixels, labels;
+  };
+  const Resident& resident(const data::Images& images);
+
+  plan::Assignment assignment_;
+  Device& device_;
+  std::unique_ptr<Stream> stream_;
+  std::vector<Resident> residents_;
+  std::vector<plan::Plan> plans_;
+  std::vector<plan::DeviceImages> images_of_plan_;
+  std::unique_ptr<plan::ArenaMemory> memory_;
+};
+
+struct Scores {
+  double loss = 0, accuracy = 0;
+  int64_t counted = 0;
+};
+Scores scores_of(const Metrics& metrics);
+
+// Runs an evaluation plan of `batch` images over all `count` stored images.
+Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch);
+
+std::string weights_sha256(const std::vector<io::NamedTensor>& weights);  // of their bytes, one after another
+
+}  // namespace fovea::train

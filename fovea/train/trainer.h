@@ -1,0 +1,57 @@
+// Trains a network as a recipe says.
+#pragma once
+
+#include "fovea/base/clock.h"
+#include "fovea/train/callbacks.h"
+#include "fovea/train/recipe.h"
+#include "fovea/train/saved_model.h"
+#include "fovea/train/training_data.h"
+
+namespace fovea::train {
+
+struct TrainResult {
+  RunInfo info;
+  std::vector<Epoch> history;
+  int64_t kept_epoch = 0;    // whose weights are in `model`, from 1
+  Scores test;               // of those weights
+  double train_seconds = 0;  // evaluation not counted
+  double images_per_second = 0;
+  double seconds_to_first_step = 0;  // from the construction of the trainer
+  SavedModel model;
+};
+
+class Trainer {
+ public:
+  Trainer(const Recipe& recipe, Callbacks& callbacks);  // reads data and network, makes and places the plans
+  TrainResult train();
+
+ private:
+  void make_plans();
+  Epoch train_epoch(int64_t epoch);
+  double train_step(int64_t epoch, int64_t position);  // returns the learning rate
+  void run_timed(size_t plan);
+  [[noreturn]] void throw_non_finite(int64_t epoch, int64_t first, int64_t last);
+
+  RunInfo info() const;
+  StepControl control(int64_t epoch, int64_t position, double rate) const;
+  size_t plan_at(int64_t position) const;
+  int64_t steps_per_epoch() const;
+
+  Stopwatch since_start_;
+  Recipe recipe_;
+  Callbacks& callbacks_;
+  model::Network network_;
+  TrainingData data_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Session> session_;
+  size_t remainder_plan_ = 0, valid_plan_ = 0, test_plan_ = 0;
+
+  int64_t step_ = 0;
+  double train_seconds_ = 0, seconds_to_first_step_ = 0;
+  double data_seconds_ = 0, timed_seconds_ = 0;  // of the steps of this epoch that were timed
+  Stopwatch since_progress_, since_epoch_;
+};
+
+std::string default_backend();  // the fastest that this machine has
+
+}  // namespace fovea::train

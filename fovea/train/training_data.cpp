@@ -1,0 +1,71 @@
+#include "fovea/train/training_data.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "fovea/base/error.h"
+#include "fovea/base/thread.h"
+
+namespace fovea::train {
+namespace {
+
+void split_off_validation(const Recipe& recipe, TrainingData& data) {
+  if (recipe.valid == "test") {
+    data.validation = Validation::test;
+    return;
+  }
+  double share = 0;
+  const char* end = recipe.valid.data() + recipe.valid.size();
+  const auto [read_to, failure] = std::from_chars(recipe.valid.data(), end, share);
+  if (failure != std::errc() || read_to != end || !(share >= 0 && share < 1))
+    throw Error(ExitCode::config, fmt::format("valid = \"{}\" is neither a share from 0 to 1 nor \"test\"", recipe.valid))
+        .help("set valid = 0.1 to take a tenth of the training images, or valid = \"test\"");
+  if (share == 0) return;
+  data::Split parts = data::split(data.dataset.train, share, static_cast<uint64_t>(recipe.seed));
+  data.validation = Validation::split;
+  data.dataset.train = std::move(parts.train);
+  data.valid = std::move(parts.valid);
+}
+
+Preprocessing preprocessing_of(const Recipe& recipe, const data::Images& images) {
+  data::MeanStd pixels{recipe.mean, recipe.deviation};
+  if (pixels.mean.empty()) pixels = data::mean_and_std(images, usable_threads());
+  if (pixels.mean.size() != static_cast<size_t>(images.c))
+    throw Error(ExitCode::config,
+                fmt::format("mean and deviation have {} values, but the images have {} channels", pixels.mean.size(), images.c))
+        .help("give one value per channel, or leave both out to use those of the training images");
+  Preprocessing result;
+  for (size_t channel = 0; channel < pixels.mean.size(); ++channel) {
+    const double deviation = pixels.std[channel];
+    result.mean.push_back(static_cast<float>(pixels.mean[channel]));
+    result.deviation.push_back(deviation > 0 ? static_cast<float>(deviation) : 1.0f);  // a channel of one value stays at zero
+  }
+  return result;
+}
+
+}  // namespace
+
+const data::Images* TrainingData::validated() const {
+  if (validation == Validation::none) return nullptr;
+  return validation == Validation::test ? &dataset.test : &valid;
+}
+
+std::string TrainingData::validation_text() const {
+  if (validation == Validation::none) return "none";
+  if (validation == Validation::test) return fmt::format("the {} test images", dataset.test.count);
+  return fmt::format("{} images taken out of the training images", valid.count);
+}
+
+TrainingData load_training_data(const Recipe& recipe, const model::Network& network) {
+  TrainingData data;
+  data.dataset = data::load(recipe.data);
+  if (!recipe.positive.empty()) data.dataset = data::binary(std::move(data.dataset), recipe.positive);
+  const data::Images& images = data.dataset.train;
+  model::check_fits(network, {data.dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(data.dataset.classes.size())});
+  split_off_validation(recipe, data);
+  data.preprocessing = preprocessing_of(recipe, data.dataset.train);
+  return data;
+}
+
+}  // namespace fovea::train

@@ -1,0 +1,27 @@
+// The images of an experiment: read, relabelled, split, and what their pixels say about preprocessing.
+#pragma once
+
+#include "fovea/data/dataset.h"
+#include "fovea/model/network.h"
+#include "fovea/train/recipe.h"
+#include "fovea/train/step_graph.h"
+
+namespace fovea::train {
+
+enum class Validation : uint8_t { none, split, test };
+
+struct TrainingData {
+  data::Dataset dataset;
+  Validation validation = Validation::none;
+  data::Images valid;  // of Validation::split
+  Preprocessing preprocessing;
+
+  // What each epoch is validated on; nullptr if nothing is.
+  const data::Images* validated() const;
+  std::string validation_text() const;  // "6,000 images taken out of the training images"
+};
+
+// Throws Error (data, config) where the data set cannot be read or does not fit the network.
+TrainingData load_training_data(const Recipe& recipe, const model::Network& network);
+
+}  // namespace fovea::train
