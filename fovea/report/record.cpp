@@ -1,0 +1,166 @@
+#include "fovea/report/record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "fovea/base/error.h"
+#include "fovea/base/file.h"
+
+namespace fovea::report {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int64_t schema_version = 1;
+
+std::filesystem::path file_of(const std::filesystem::path& path, std::string_view name) {
+  return std::filesystem::is_directory(path) ? path / name : path;
+}
+
+Json parse(const std::string& text, const std::string& file) {
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    const size_t end = std::min(error.byte, text.size());
+    const auto newlines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
+    const bool cut = error.byte >= text.size();
+    throw Error(ExitCode::data, cut ? "the record ends before its JSON does" : "the record is not JSON from here on")
+        .at(file, static_cast<int>(newlines) + 1)
+        .help("name the result.json that `fovea train` wrote");
+  }
+}
+
+// Members of one JSON object; every one must be there and of its kind.
+class Members {
+ public:
+  Members(const Json& object, std::string file) : object_(object), file_(std::move(file)) {
+    if (!object.is_object()) throw error(fmt::format("the record is {}, not an object", object.type_name()));
+  }
+
+  Members object(const char* key) const { return {find(key), file_}; }
+  std::string string(const char* key) const {
+    const Json& value = find(key);
+    if (!value.is_string()) throw wrong_kind(key, "a string");
+    return value.get<std::string>();
+  }
+  int64_t integer(const char* key) const {
+    const Json& value = find(key);
+    if (!value.is_number_integer()) throw wrong_kind(key, "an integer");
+    return value.get<int64_t>();
+  }
+  double number(const char* key) const {
+    const Json& value = find(key);
+    if (!value.is_number()) throw wrong_kind(key, "a number");
+    return value.get<double>();
+  }
+
+  Error error(const std::string& message) const {
+    return Error(ExitCode::data, message).at(file_).help("docs/results.md describes what a result.json holds");
+  }
+
+ private:
+  const Json& find(const char* key) const {
+    const auto found = object_.find(key);
+    if (found == object_.end()) throw error(fmt::format("the record lacks `{}`", key));
+    return *found;
+  }
+  Error wrong_kind(const char* key, std::string_view expected) const {
+    return error(fmt::format("`{}` is {}, not {}", key, object_.at(key).dump(), expected));
+  }
+
+  const Json& object_;
+  std::string file_;
+};
+
+// Lines of a text with commas, the place of each column known by its name.
+class CommaTable {
+ public:
+  CommaTable(std::string_view text, std::string file) : text_(text), file_(std::move(file)) { next(); }
+
+  bool next() {
+    if (text_.empty()) return false;
+    const size_t end = std::min(text_.find('\n'), text_.size());
+    fields_ = split(text_.substr(0, end));
+    text_.remove_prefix(std::min(end + 1, text_.size()));
+    ++line_;
+    if (line_ == 1) names_ = fields_;
+    if (fields_.size() != names_.size()) throw error(fmt::format("{} values, but {} columns", fields_.size(), names_.size()));
+    return true;
+  }
+  std::string_view field(std::string_view name) const {
+    const auto found = std::find(names_.begin(), names_.end(), name);
+    if (found == names_.end()) throw error(fmt::format("there is no column `{}`", name));
+    return fields_[static_cast<size_t>(found - names_.begin())];
+  }
+  double number(std::string_view name) const {
+    const std::string_view text = field(name);
+    double value = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (failure != std::errc() || end != text.data() + text.size()) throw error(fmt::format("`{}` is `{}`, not a number", name, text));
+    return value;
+  }
+  Error error(const std::string& message) const {
+    return Error(ExitCode::data, message).at(file_, line_).help("name the history.csv that `fovea train` wrote");
+  }
+
+ private:
+  static std::vector<std::string_view> split(std::string_view line) {
+    std::vector<std::string_view> fields;
+    for (size_t begin = 0; begin <= line.size();) {
+      const size_t end = std::min(line.find(',', begin), line.size());
+      fields.push_back(line.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    return fields;
+  }
+
+  std::string_view text_;
+  std::string file_;
+  int line_ = 0;
+  std::vector<std::string_view> names_, fields_;
+};
+
+}  // namespace
+
+RunRecord read_run(const std::filesystem::path& path) {
+  RunRecord record;
+  record.file = file_of(path, "result.json").string();
+  const Json json = parse(read_file(record.file), record.file);
+  const Members members(json, record.file);
+  if (const int64_t version = members.integer("schema_version"); version != schema_version)
+    throw members.error(fmt::format("the record has schema_version {}, this program reads {}", version, schema_version));
+  record.model = members.string("model");
+  record.data = members.string("data");
+  record.backend = members.string("backend");
+  record.device = members.object("machine").string("device");
+  record.commit = members.string("commit");
+  record.threads = members.integer("threads");
+  record.seed = members.integer("seed");
+  record.epochs = members.integer("epochs");
+  record.batch = members.integer("batch");
+  record.train_seconds = members.number("train_seconds");
+  record.images_per_second = members.number("images_per_second");
+  record.test_accuracy = members.number("test_accuracy");
+  return record;
+}
+
+std::vector<HistoryRow> read_history(const std::filesystem::path& path) {
+  const std::string file = file_of(path, "history.csv").string();
+  const std::string text = read_file(file);
+  CommaTable table(text, file);
+  std::vector<HistoryRow> rows;
+  while (table.next()) {
+    HistoryRow row;
+    row.epoch = static_cast<int64_t>(table.number("epoch"));
+    row.train_accuracy = table.number("train_accuracy");
+    if (!table.field("valid_accuracy").empty()) row.valid_accuracy = table.number("valid_accuracy");
+    rows.push_back(row);
+  }
+  if (rows.empty()) throw table.error("the history holds no epoch");
+  return rows;
+}
+
+}  // namespace fovea::report
