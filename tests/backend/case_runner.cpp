@@ -1,0 +1,192 @@
+// Buffers with guard bands on any device, and one operator run between them.
+#include "tests/backend/case_runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+#include "fovea/backend/registry.h"
+#include "fovea/base/error.h"
+
+namespace fovea::test {
+namespace {
+
+constexpr size_t guard_bytes = 256;
+constexpr std::byte guard{0xA5}, poison{0xFF};  // 0xFF...FF is NaN in f32 and f64
+
+// Device memory with a guard band on either side.
+class Guarded {
+ public:
+  Guarded(Device& device, Stream& stream, size_t bytes)
+      : device_(device), stream_(stream), bytes_(bytes), memory_(device.allocate(bytes + 2 * guard_bytes)) {
+    device_.fill(memory_->data(), guard, bytes_ + 2 * guard_bytes, stream_);
+  }
+  void* data() const { return static_cast<std::byte*>(memory_->data()) + guard_bytes; }
+  void write(const std::vector<std::byte>& content) { device_.upload(data(), content.data(), bytes_, stream_); }
+  void fill(std::byte value) { device_.fill(data(), value, bytes_, stream_); }
+  std::vector<std::byte> read(const std::string& what) const {
+    std::vector<std::byte> all(bytes_ + 2 * guard_bytes);
+    device_.download(all.data(), memory_->data(), all.size(), stream_);
+    stream_.synchronize();
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (i == guard_bytes) i += bytes_;
+      if (i < all.size() && all[i] != guard)
+        throw Error(ExitCode::internal, fmt::format("byte {} of {} was written, which has {} bytes",
+                                                    static_cast<int64_t>(i) - static_cast<int64_t>(guard_bytes), what, bytes_));
+    }
+    return {all.begin() + guard_bytes, all.end() - guard_bytes};
+  }
+
+ private:
+  Device& device_;
+  Stream& stream_;
+  size_t bytes_;
+  std::unique_ptr<Memory> memory_;
+};
+
+class CaseRun {
+ public:
+  CaseRun(Backend& backend, const Op& op, const CaseData& data, const Limits& limits)
+      : data_(data), stream_(backend.device().make_stream()), kernel_(make(backend, op, limits)) {
+    Buffers buffers;
+    const auto place = [&](const std::vector<Operand>& operands, std::vector<Guarded>& memory, std::vector<Tensor>& tensors) {
+      for (const Operand& operand : operands) {
+        memory.emplace_back(backend.device(), *stream_, operand.bytes.size()).write(operand.bytes);
+        tensors.push_back({memory.back().data(), operand.type.dtype, operand.type.shape});
+      }
+    };
+    for (size_t i = 0; i < data.in.size(); ++i) refuse_wish(kernel_->input_layout(i));
+    for (size_t i = 0; i < data.out.size(); ++i) refuse_wish(kernel_->output_layout(i));
+    place(data.in, in_, buffers.in);
+    place(data.out, out_, buffers.out);
+    workspace_.emplace_back(backend.device(), *stream_, kernel_->workspace_bytes());
+    kernel_->bind(std::move(buffers), workspace_[0].data());
+  }
+
+  std::vector<Operand> operator()() {
+    workspace_[0].fill(poison);
+    for (size_t i = 0; i < out_.size(); ++i) out_[i].write(data_.out[i].bytes);
+    kernel_->run(*stream_);
+    stream_->synchronize();
+    for (size_t i = 0; i < in_.size(); ++i)
+      if (in_[i].read(fmt::format("input {}", i)) != data_.in[i].bytes)
+        throw Error(ExitCode::internal, fmt::format("input {} was changed", i));
+    workspace_[0].read("the workspace");
+    std::vector<Operand> result = data_.out;
+    for (size_t i = 0; i < out_.size(); ++i) result[i].bytes = out_[i].read(fmt::format("output {}", i));
+    return result;
+  }
+
+ private:
+  static void refuse_wish(const Layout& layout) {
+    if (layout != Layout{})
+      throw Error(ExitCode::internal, fmt::format("the runner gives dense nhwc, but the kernel wishes `{}`", layout.tag));
+  }
+
+  const CaseData& data_;
+  std::unique_ptr<Stream> stream_;
+  KernelPtr kernel_;
+  std::vector<Guarded> in_, out_, workspace_;
+};
+
+template <class T>
+std::vector<T> copy_of(const Operand& operand) {
+  std::vector<T> values(operand.bytes.size() / sizeof(T));
+  std::memcpy(values.data(), operand.bytes.data(), operand.bytes.size());
+  return values;
+}
+
+template <class T>
+std::vector<double> widened(const Operand& operand) {
+  const std::vector<T> values = copy_of<T>(operand);
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+Operand make_operand(const graph::Type& type) {
+  return {type, std::vector<std::byte>(static_cast<size_t>(type.shape.elements()) * bytes_of(type.dtype))};
+}
+
+std::vector<double> values_of(const Operand& operand) {
+  switch (operand.type.dtype) {
+    case DType::f32:
+      return widened<float>(operand);
+    case DType::f64:
+      return widened<double>(operand);
+    case DType::u8:
+      return widened<uint8_t>(operand);
+    case DType::u16:
+      return widened<uint16_t>(operand);
+    case DType::i32:
+      return widened<int32_t>(operand);
+    case DType::byte:
+      break;
+  }
+  if (operand.bytes.size() != sizeof(Metrics)) throw Error(ExitCode::internal, "a struct other than Metrics has no values");
+  const Metrics metrics = copy_of<Metrics>(operand)[0];
+  return {metrics.loss_sum, static_cast<double>(metrics.counted), static_cast<double>(metrics.correct),
+          static_cast<double>(metrics.non_finite)};
+}
+
+void set_values(Operand& operand, const std::vector<double>& values) {
+  if (operand.type.dtype == DType::f64)
+    operand = operand_of(operand.type.shape, values);
+  else
+    operand = operand_of(operand.type.shape, std::vector<float>(values.begin(), values.end()));
+}
+
+CaseData in_double(CaseData data) {
+  for (std::vector<Operand>* side : {&data.in, &data.out})
+    for (Operand& operand : *side)
+      if (operand.type.dtype == DType::f32) operand = operand_of(operand.type.shape, values_of(operand));
+  return data;
+}
+
+CaseData without_signs(CaseData data) {
+  for (std::vector<Operand>* side : {&data.in, &data.out})
+    for (Operand& operand : *side) {
+      if (operand.type.dtype != DType::f32 && operand.type.dtype != DType::f64) continue;
+      std::vector<double> values = values_of(operand);
+      for (double& value : values) value = std::abs(value);
+      set_values(operand, values);
+    }
+  return data;
+}
+
+std::vector<Operand> run_case(Backend& backend, const Op& op, const CaseData& data, const Limits& limits) {
+  CaseRun run(backend, op, data, limits);
+  std::vector<Operand> first = run();
+  const std::vector<Operand> second = run();
+  for (size_t i = 0; i < first.size(); ++i)
+    if (first[i].bytes != second[i].bytes) throw Error(ExitCode::internal, fmt::format("output {} has other bits the second time", i));
+  return first;
+}
+
+std::vector<Operand> exact_result(const Op& op, const CaseData& data) {
+  const std::unique_ptr<Backend> reference = open_backend("reference");
+  return run_case(*reference, study::with_types(op, all_double), in_double(data));
+}
+
+std::vector<std::string> backend_names() {
+  std::vector<std::string> names;
+  for (const BackendEntry& entry : list_backends()) names.push_back(entry.name);
+  return names;
+}
+
+std::vector<std::string> operator_names(const std::vector<study::OpCase>& cases) {
+  std::vector<std::string> names;
+  for (const study::OpCase& op_case : cases)
+    if (std::find(names.begin(), names.end(), name_of(op_case.op)) == names.end()) names.emplace_back(name_of(op_case.op));
+  return names;
+}
+
+std::string test_name(std::string text) {
+  for (char& letter : text)
+    if (std::isalnum(static_cast<unsigned char>(letter)) == 0) letter = '_';
+  return text;
+}
+
+}  // namespace fovea::test

@@ -1,0 +1,54 @@
+// Runs one operator case on any backend: data by seed, guard bands around every buffer, poisoned outputs, a second run for the same bits.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fovea/backend/backend.h"
+#include "fovea/study/op_cases.h"
+
+namespace fovea::test {
+
+// A tensor of host memory that owns its bytes.
+struct Operand {
+  graph::Type type;
+  std::vector<std::byte> bytes;
+};
+
+enum class Fill { uniform, small_integer };  // floats in [-1, 1), or whole numbers from -3 to 3
+
+struct CaseData {
+  std::vector<Operand> in;
+  std::vector<Operand> out;  // what stands in the outputs before the run
+};
+
+Operand make_operand(const graph::Type& type);  // zeros
+template <class T>
+Operand operand_of(const Shape& shape, const std::vector<T>& values);
+std::vector<double> values_of(const Operand& operand);                 // as double; Metrics as its four members
+void set_values(Operand& operand, const std::vector<double>& values);  // of an f32 or f64 operand
+
+CaseData make_data(const study::OpCase& op_case, Fill fill, uint64_t seed);
+CaseData in_double(CaseData data);      // f32 becomes f64
+CaseData without_signs(CaseData data);  // of f32 and f64
+
+inline constexpr Types all_double = {DType::f64, DType::f64, DType::f64, DType::f64};
+
+// Makes, binds and runs, twice. Throws Error (internal) that names what a kernel must not do: touch a guard band or an input, give other
+// bits the second time.
+std::vector<Operand> run_case(Backend& backend, const Op& op, const CaseData& data, const Limits& limits = {});
+
+// The reference in double on the same data.
+std::vector<Operand> exact_result(const Op& op, const CaseData& data);
+
+std::vector<std::string> backend_names();                                          // all, absent ones too
+std::vector<std::string> operator_names(const std::vector<study::OpCase>& cases);  // in the order of the table, each once
+std::string test_name(std::string text);                                           // letters, digits and underscores only
+
+template <class T>
+Operand operand_of(const Shape& shape, const std::vector<T>& values) {
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
+  return {{dtype_of<T>(), shape}, {bytes.begin(), bytes.end()}};
+}
+
+}  // namespace fovea::test
