@@ -267,7 +267,7 @@ class LayerReader {
 
   void read_flatten() {
     if (!table_->boolean("flatten")) throw table_->error("flatten", "`flatten` is false: leave the layer out");
-    need_image();
+    if (layer_.in.rank() == 1) throw Misfit{fmt::format("gets {}, which are flat already", input_text()), "leave it out"};
     layer_.kind = FlattenLayer{};
     layer_.out = {layer_.in.elements()};
   }

@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 constexpr int64_t largest_input = 65536;                                                    // height, width and channels each
 const std::vector<std::string> losses = {"softmax_cross_entropy", "binary_cross_entropy"};  // in the order of the enumeration
 
+std::string images_text(int64_t h, int64_t w, int64_t c) { return fmt::format("{} x {} x {}", h, w, c); }
+
 Error error_at(const Network& network, const Layer& layer, const std::string& what) {
   Error problem(ExitCode::config, fmt::format("layer `{}` {}", layer.name, what));
   problem.at(network.file, layer.line);
@@ -36,7 +38,9 @@ bool ends_in_activation(const LayerKind& kind) {
 void check_end(Network& network) {
   const Layer& last = network.layers.back();
   if (last.out.rank() != 1)
-    throw error_at(network, last, "is the last one, but gives an image of " + last.out.text() + ", not one value for each class")
+    throw error_at(network, last,
+                   fmt::format("is the last one, but gives an image of {}, not one value for each class",
+                               images_text(last.out[0], last.out[1], last.out[2])))
         .help("end with `{ flatten = true },` and `{ linear = CLASSES },`");
   if (ends_in_activation(last.kind))
     throw error_at(network, last, "is the last one, but ends in an activation")
@@ -68,8 +72,6 @@ bool is_file(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);
 }
-
-std::string images_text(int64_t h, int64_t w, int64_t c) { return fmt::format("{} x {} x {}", h, w, c); }
 
 }  // namespace
 
