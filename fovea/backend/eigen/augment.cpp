@@ -1,0 +1,128 @@
+// From stored pixels to a normalised batch, line by line, and from one layout to the other.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "fovea/backend/augment_pixels.h"
+#include "fovea/backend/eigen/backend.h"
+#include "fovea/backend/eigen/clones.h"
+#include "fovea/backend/eigen/kernel.h"
+
+namespace fovea::eigen {
+namespace {
+
+// The factors of each element of a line, and a line of gathered pixels.
+struct Line {
+  int64_t elements;
+  float* scale;
+  float* shift;
+  uint8_t* pixels;
+};
+
+Line line_in(const Augment& op, void* workspace) {
+  const int64_t elements = op.w * op.c;
+  float* scale = static_cast<float*>(workspace);
+  return {elements, scale, scale + elements, reinterpret_cast<uint8_t*>(scale + 2 * elements)};
+}
+
+FOVEA_CLONES void normalise_line(int64_t elements, const uint8_t* __restrict pixels, const float* __restrict scale,
+                                 const float* __restrict shift, float* __restrict y) {
+#pragma omp simd
+  for (int64_t i = 0; i < elements; ++i) y[i] = __builtin_fmaf(static_cast<float>(pixels[i]), scale[i], shift[i]);
+}
+
+// The pixels of output line h: where they lie, or gathered into line.pixels where they are moved or mirrored.
+const uint8_t* pixels_of(const Augment& op, const AugmentRule& rule, const Placement& placement, int64_t h, const uint8_t* image,
+                         Line line) {
+  const bool moved = placement.shift_w != 0 || placement.mirror == Mirror::random;
+  const int64_t from_h = h + placement.shift_h;
+  if (!moved && from_h >= 0 && from_h < op.h) return image + from_h * line.elements;
+  std::memset(line.pixels, 0, static_cast<size_t>(line.elements));
+  for (int64_t w = 0; w < op.w; ++w) {
+    const int64_t source = source_pixel(rule, placement, h, w);
+    if (source < 0) continue;
+    for (int64_t c = 0; c < op.c; ++c) line.pixels[w * op.c + c] = image[source * op.c + c];
+  }
+  return line.pixels;
+}
+
+void augment(const Augment& op, const Buffers& buffers, void* workspace) {
+  const uint8_t* pixels = buffers.in[0].as<uint8_t>().data();
+  const int32_t* labels = buffers.in[1].as<int32_t>().data();
+  const StepControl& control = buffers.in[2].as_struct<StepControl>();
+  float* y = output(buffers, 0);
+  int32_t* t = buffers.out[1].as<int32_t>().data();
+  const AugmentRule rule = rule_of(op);
+  const Line line = line_in(op, workspace);
+  for (int64_t i = 0; i < line.elements; ++i) {
+    const size_t c = static_cast<size_t>(i % op.c);
+    const Normalisation factors = normalisation(op.mean[c], op.deviation[c]);
+    line.scale[i] = factors.scale;
+    line.shift[i] = factors.shift;
+  }
+  for (int64_t n = 0; n < op.n; ++n) {
+    const Placement placement = place_image(rule, control, n);
+    t[n] = placement.image < 0 ? ignored_label : labels[placement.image];
+    for (int64_t h = 0; h < op.h; ++h, y += line.elements) {
+      if (placement.image < 0)
+        std::fill_n(y, line.elements, 0.0f);
+      else
+        normalise_line(line.elements, pixels_of(op, rule, placement, h, pixels + placement.image * op.h * line.elements, line), line.scale,
+                       line.shift, y);
+    }
+  }
+}
+
+// The axes of the tensor in the order of `tag`; empty if it is no order of n, h, w and c.
+std::vector<int> axes_of(std::string_view tag) {
+  std::vector<int> axes;
+  for (const char letter : tag) {
+    const size_t axis = std::string_view("nhwc").find(letter);
+    if (axis < 4 && std::find(axes.begin(), axes.end(), static_cast<int>(axis)) == axes.end()) axes.push_back(static_cast<int>(axis));
+  }
+  return axes.size() == tag.size() && tag.size() == 4 ? axes : std::vector<int>();
+}
+
+// Sizes and strides of x in the order of the axes of y.
+struct Permutation {
+  std::array<int64_t, 4> sizes, strides;
+};
+
+Permutation permutation(const Reorder& op, const std::vector<int>& from, const std::vector<int>& to) {
+  std::array<int64_t, 4> strides{};  // of x, by axis
+  int64_t stride = 1;
+  for (size_t i = 4; i-- > 0; stride *= op.shape[from[i]]) strides[static_cast<size_t>(from[i])] = stride;
+  Permutation result;
+  for (size_t i = 0; i < 4; ++i) {
+    result.sizes[i] = op.shape[to[i]];
+    result.strides[i] = strides[static_cast<size_t>(to[i])];
+  }
+  return result;
+}
+
+void permute(const Permutation& by, const float* x, float* y) {
+  for (int64_t i = 0; i < by.sizes[0]; ++i)
+    for (int64_t j = 0; j < by.sizes[1]; ++j)
+      for (int64_t k = 0; k < by.sizes[2]; ++k) {
+        const float* from = x + i * by.strides[0] + j * by.strides[1] + k * by.strides[2];
+        for (int64_t l = 0; l < by.sizes[3]; ++l) *y++ = from[l * by.strides[3]];
+      }
+}
+
+}  // namespace
+
+KernelPtr EigenBackend::make(const Augment& op, const Limits& limits) {
+  const size_t channels = static_cast<size_t>(op.c);
+  if (op.types.y != DType::f32 || op.mean.size() != channels || op.deviation.size() != channels) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, augment, 2 * op.w * op.c + (op.w * op.c + 3) / 4);
+}
+
+KernelPtr EigenBackend::make(const Reorder& op, const Limits& limits) {
+  const std::vector<int> from = axes_of(op.from), to = axes_of(op.to);
+  if (op.dtype != DType::f32 || from.empty() || to.empty()) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, [by = permutation(op, from, to)](const Reorder&, const Buffers& buffers, void*) {
+    permute(by, input(buffers, 0), output(buffers, 0));
+  });
+}
+
+}  // namespace fovea::eigen

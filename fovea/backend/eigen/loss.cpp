@@ -1,0 +1,124 @@
+// Losses per image and their gradients, and the score of a batch. A logit that is not finite makes the loss not finite.
+#include <algorithm>
+#include <cmath>
+
+#include "fovea/backend/eigen/backend.h"
+#include "fovea/backend/eigen/clones.h"
+#include "fovea/backend/eigen/elementary.h"
+#include "fovea/backend/eigen/kernel.h"
+
+namespace fovea::eigen {
+namespace {
+
+// The target of each class: `other`, and `other` + `label` at the label.
+struct Targets {
+  float label, other;
+};
+Targets targets_of(const SoftmaxCrossEntropyForward& op) { return {1 - op.smoothing, op.smoothing / static_cast<float>(op.k)}; }
+
+// result[k] = exp(x[k] - largest); their sum.
+FOVEA_CLONES float exponentials(int64_t k, float largest, const float* __restrict x, float* __restrict result) {
+#pragma omp simd
+  for (int64_t i = 0; i < k; ++i) result[i] = exponential(x[i] - largest);
+  float sum = 0;
+  for (int64_t i = 0; i < k; ++i) sum += result[i];
+  return sum;
+}
+
+void softmax_cross_entropy_forward(const SoftmaxCrossEntropyForward& op, const Buffers& buffers, void* workspace) {
+  const int32_t* t = buffers.in[1].as<int32_t>().data();
+  float* loss = output(buffers, 0);
+  const Targets targets = targets_of(op);
+  for (int64_t n = 0; n < op.n; ++n) {
+    const float* x = input(buffers, 0) + n * op.k;
+    const float largest = *std::max_element(x, x + op.k);
+    const float log_sum = std::log(exponentials(op.k, largest, x, static_cast<float*>(workspace)));
+    float sum = 0;  // terms with a target of 0 too: 0 times infinity is NaN
+    for (int64_t k = 0; k < op.k; ++k) sum += ((k == t[n] ? targets.label : 0) + targets.other) * (log_sum - (x[k] - largest));
+    loss[n] = t[n] == ignored_label ? 0 : sum;
+  }
+}
+
+void softmax_cross_entropy_backward(const SoftmaxCrossEntropyBackward& op, const Buffers& buffers, void* workspace) {
+  const SoftmaxCrossEntropyForward& forward = op.forward;
+  const int32_t* t = buffers.in[1].as<int32_t>().data();
+  float* powers = static_cast<float*>(workspace);
+  const Targets targets = targets_of(forward);
+  const float share = 1 / static_cast<float>(op.divisor);
+  for (int64_t n = 0; n < forward.n; ++n) {
+    const float* x = input(buffers, 0) + n * forward.k;
+    float* dx = output(buffers, 0) + n * forward.k;
+    if (t[n] == ignored_label) {
+      std::fill_n(dx, forward.k, 0.0f);
+      continue;
+    }
+    const float sum = exponentials(forward.k, *std::max_element(x, x + forward.k), x, powers);
+    for (int64_t k = 0; k < forward.k; ++k) dx[k] = (powers[k] / sum - (k == t[n] ? targets.label : 0) - targets.other) * share;
+  }
+}
+
+double smoothed(const BinaryCrossEntropyForward& op, int32_t t) {
+  const double smoothing = static_cast<double>(op.smoothing);
+  return (1 - smoothing) * t + smoothing / 2;
+}
+
+void binary_cross_entropy_forward(const BinaryCrossEntropyForward& op, const Buffers& buffers, void*) {
+  const int32_t* t = buffers.in[1].as<int32_t>().data();
+  for (int64_t n = 0; n < op.n; ++n) {
+    const double x = static_cast<double>(input(buffers, 0)[n]);
+    const double loss = std::max(x, 0.0) - x * smoothed(op, t[n]) + std::log1p(std::exp(-std::abs(x)));
+    output(buffers, 0)[n] = t[n] == ignored_label ? 0 : static_cast<float>(loss);
+  }
+}
+
+void binary_cross_entropy_backward(const BinaryCrossEntropyBackward& op, const Buffers& buffers, void*) {
+  const int32_t* t = buffers.in[1].as<int32_t>().data();
+  for (int64_t n = 0; n < op.forward.n; ++n) {
+    const double sigmoid = 1 / (1 + std::exp(-static_cast<double>(input(buffers, 0)[n])));
+    const double gradient = (sigmoid - smoothed(op.forward, t[n])) / static_cast<double>(op.divisor);
+    output(buffers, 0)[n] = t[n] == ignored_label ? 0 : static_cast<float>(gradient);
+  }
+}
+
+int32_t answer(const float* x, int64_t k) {
+  if (k == 1) return x[0] > 0 ? 1 : 0;
+  return static_cast<int32_t>(std::max_element(x, x + k) - x);
+}
+
+void score(const Score& op, const Buffers& buffers, void*) {
+  const int32_t* t = buffers.in[1].as<int32_t>().data();
+  const float* loss = input(buffers, 2);
+  Metrics& metrics = buffers.out[0].as_struct<Metrics>();
+  for (int64_t n = 0; n < op.n; ++n) {
+    if (t[n] == ignored_label) continue;
+    metrics.loss_sum += static_cast<double>(loss[n]);
+    metrics.counted += 1;
+    metrics.correct += answer(input(buffers, 0) + n * op.k, op.k) == t[n];
+    metrics.non_finite += !std::isfinite(loss[n]);
+  }
+}
+
+}  // namespace
+
+KernelPtr EigenBackend::make(const SoftmaxCrossEntropyForward& op, const Limits& limits) {
+  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, softmax_cross_entropy_forward, op.k);
+}
+KernelPtr EigenBackend::make(const SoftmaxCrossEntropyBackward& op, const Limits& limits) {
+  if (!in_float(op.forward.types)) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, softmax_cross_entropy_backward, op.forward.k);
+}
+KernelPtr EigenBackend::make(const BinaryCrossEntropyForward& op, const Limits& limits) {
+  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, binary_cross_entropy_forward);
+}
+KernelPtr EigenBackend::make(const BinaryCrossEntropyBackward& op, const Limits& limits) {
+  if (!in_float(op.forward.types)) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, binary_cross_entropy_backward);
+}
+KernelPtr EigenBackend::make(const Score& op, const Limits& limits) {
+  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, score);
+}
+
+}  // namespace fovea::eigen

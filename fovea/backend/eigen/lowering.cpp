@@ -1,0 +1,93 @@
+// im2col and its transpose.
+#include "fovea/backend/eigen/lowering.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "fovea/backend/eigen/clones.h"
+
+namespace fovea::eigen {
+namespace {
+
+struct Copy {
+  [[gnu::always_inline]] static void inside(float* __restrict patch, const float* __restrict pixels, int64_t count) {
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) std::memcpy(patch + i, pixels + i, 16 * sizeof(float));
+    for (; i + 4 <= count; i += 4) std::memcpy(patch + i, pixels + i, 4 * sizeof(float));
+    for (; i < count; ++i) patch[i] = pixels[i];
+  }
+  [[gnu::always_inline]] static void outside(float* patch, int64_t count) { std::fill_n(patch, count, 0.0f); }
+};
+
+struct Add {
+  [[gnu::always_inline]] static void inside(const float* __restrict patch, float* __restrict pixels, int64_t count) {
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16)
+#pragma omp simd
+      for (int64_t j = i; j < i + 16; ++j) pixels[j] += patch[j];
+    for (; i < count; ++i) pixels[i] += patch[i];
+  }
+  [[gnu::always_inline]] static void outside(const float*, int64_t) {}
+};
+
+// One line of a patch: s places of c channels, of which those inside the image are next to each other where the dilation is 1.
+template <class Visit, class Patch, class Pixels>
+[[gnu::always_inline]] inline void visit_line(const Conv2dShape& shape, int64_t first_w, Patch* patch, Pixels* line) {
+  const Window& window = shape.window;
+  const int64_t c = shape.c / shape.groups;
+  if (window.dilation_w == 1 && shape.groups == 1) {
+    const int64_t begin = std::clamp<int64_t>(-first_w, 0, window.s), end = std::clamp<int64_t>(shape.w - first_w, begin, window.s);
+    if (begin > 0) Visit::outside(patch, begin * c);
+    Visit::inside(patch + begin * c, line + (first_w + begin) * c, (end - begin) * c);
+    if (end < window.s) Visit::outside(patch + end * c, (window.s - end) * c);
+    return;
+  }
+  for (int64_t s = 0; s < window.s; ++s, patch += c) {
+    const int64_t w = first_w + s * window.dilation_w;
+    if (w < 0 || w >= shape.w)
+      Visit::outside(patch, c);
+    else
+      Visit::inside(patch, line + w * shape.c, c);
+  }
+}
+
+template <class Visit, class Patch, class Pixels>
+[[gnu::always_inline]] inline void visit_patches(const Conv2dShape& shape, const PatchRows& rows, Pixels* pixels, Patch* columns) {
+  const Window& window = shape.window;
+  const int64_t p_count = shape.p(), q_count = shape.q(), c = shape.c / shape.groups, line_length = window.s * c;
+  int64_t q = rows.first % q_count, p = rows.first / q_count % p_count, n = rows.first / q_count / p_count;
+  for (int64_t row = 0; row < rows.count; ++row) {
+    const int64_t first_h = p * window.stride_h - window.pad_top, first_w = q * window.stride_w - window.pad_left;
+    for (int64_t r = 0; r < window.r; ++r, columns += line_length) {
+      const int64_t h = first_h + r * window.dilation_h;
+      if (h < 0 || h >= shape.h)
+        Visit::outside(columns, line_length);
+      else
+        visit_line<Visit>(shape, first_w, columns, pixels + (n * shape.h + h) * shape.w * shape.c + rows.group * c);
+    }
+    if (++q == q_count) {
+      q = 0;
+      if (++p == p_count) {
+        p = 0;
+        ++n;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int64_t block_rows(const Conv2dShape& shape) {
+  constexpr int64_t floats = 512 * 1024 / sizeof(float);
+  return std::min(std::clamp<int64_t>(floats / patch_length(shape), 64, 1024), shape.n * shape.p() * shape.q());
+}
+
+FOVEA_CLONES void gather_patches(const Conv2dShape& shape, const PatchRows& rows, const float* x, float* columns) {
+  visit_patches<Copy>(shape, rows, x, columns);
+}
+
+FOVEA_CLONES void scatter_patches(const Conv2dShape& shape, const PatchRows& rows, const float* columns, float* dx) {
+  visit_patches<Add>(shape, rows, dx, columns);
+}
+
+}  // namespace fovea::eigen

@@ -1,0 +1,24 @@
+// im2col and its transpose: the pixels under the window of an output pixel, side by side in the order of the filter (r, s, c).
+#pragma once
+
+#include "fovea/graph/op.h"
+
+namespace fovea::eigen {
+
+// Output pixels (n, p, q) in their order, of one group of channels.
+struct PatchRows {
+  int64_t first = 0, count = 0, group = 0;
+};
+
+inline int64_t patch_length(const Conv2dShape& shape) { return shape.window.r * shape.window.s * (shape.c / shape.groups); }
+
+// Output pixels whose patches are lowered at a time: as many as half a second-level cache holds.
+int64_t block_rows(const Conv2dShape& shape);
+
+// columns (count, patch_length) = the patches of x (n, h, w, c), zero outside the image.
+void gather_patches(const Conv2dShape& shape, const PatchRows& rows, const float* x, float* columns);
+
+// dx += the patches in columns, each at its place.
+void scatter_patches(const Conv2dShape& shape, const PatchRows& rows, const float* columns, float* dx);
+
+}  // namespace fovea::eigen

@@ -1,0 +1,95 @@
+// The optimisers: one step over all parameters, or nothing while a loss is not finite.
+#include <cmath>
+
+#include "fovea/backend/eigen/backend.h"
+#include "fovea/backend/eigen/clones.h"
+#include "fovea/backend/eigen/kernel.h"
+
+namespace fovea::eigen {
+namespace {
+
+// One parameter tensor and its state.
+struct Slot {
+  int64_t elements;
+  const float* __restrict dw;
+  float* __restrict w;
+  float* __restrict m;
+  float* __restrict v;
+  float decay, rate;
+};
+
+FOVEA_CLONES void plain_sgd(const Slot& slot) {
+  const auto [elements, dw, w, m, v, decay, rate] = slot;
+#pragma omp simd
+  for (int64_t i = 0; i < elements; ++i) w[i] -= rate * (dw[i] + decay * w[i]);
+}
+
+// change = direct g + through m: (0, 1) without Nesterov, (1, momentum) with it.
+FOVEA_CLONES void momentum_sgd(const Slot& slot, float momentum, float direct, float through) {
+  const auto [elements, dw, w, m, v, decay, rate] = slot;
+#pragma omp simd
+  for (int64_t i = 0; i < elements; ++i) {
+    const float g = dw[i] + decay * w[i];
+    m[i] = momentum * m[i] + g;
+    w[i] -= rate * (direct * g + through * m[i]);
+  }
+}
+
+void step(const Sgd& rule, const Slot& slot, const StepControl&) {
+  if (rule.momentum == 0) return plain_sgd(slot);
+  const bool nesterov = rule.nesterov == Sgd::Nesterov::yes;
+  momentum_sgd(slot, rule.momentum, nesterov ? 1.0f : 0.0f, nesterov ? rule.momentum : 1.0f);
+}
+
+struct AdamFactors {
+  float beta1, rest1, beta2, rest2, rate, correction2, epsilon;  // rest = 1 - beta; rate with the correction of m
+};
+
+FOVEA_CLONES void adam(const Slot& slot, const AdamFactors& factors) {
+  const auto [elements, dw, w, m, v, decay, unused] = slot;
+  const auto [beta1, rest1, beta2, rest2, rate, correction2, epsilon] = factors;
+#pragma omp simd
+  for (int64_t i = 0; i < elements; ++i) {
+    const float g = dw[i] + decay * w[i];
+    m[i] = beta1 * m[i] + rest1 * g;
+    v[i] = beta2 * v[i] + rest2 * g * g;
+    w[i] -= rate * m[i] / (__builtin_sqrtf(v[i] * correction2) + epsilon);
+  }
+}
+
+void step(const Adam& rule, const Slot& slot, const StepControl& control) {
+  const double beta1 = static_cast<double>(rule.beta1), beta2 = static_cast<double>(rule.beta2), t = control.step + 1.0;
+  adam(slot, {.beta1 = rule.beta1,
+              .rest1 = static_cast<float>(1 - beta1),
+              .beta2 = rule.beta2,
+              .rest2 = static_cast<float>(1 - beta2),
+              .rate = static_cast<float>(static_cast<double>(slot.rate) / (1 - std::pow(beta1, t))),
+              .correction2 = static_cast<float>(1 / (1 - std::pow(beta2, t))),
+              .epsilon = rule.epsilon});
+}
+
+void update(const Update& op, const Buffers& buffers, void*) {
+  const StepControl& control = buffers.in[0].as_struct<StepControl>();
+  if (buffers.in[1].as_struct<Metrics>().non_finite > 0) return;
+  const size_t count = op.parameters.size(), moments = static_cast<size_t>(moments_of(op.rule));
+  for (size_t i = 0; i < count; ++i) {
+    const Update::Parameter& parameter = op.parameters[i];
+    const Slot slot = {.elements = parameter.elements,
+                       .dw = input(buffers, 2 + i),
+                       .w = output(buffers, i),
+                       .m = moments > 0 ? output(buffers, count + i) : nullptr,
+                       .v = moments > 1 ? output(buffers, 2 * count + i) : nullptr,
+                       .decay = parameter.decay,
+                       .rate = control.learning_rate * parameter.rate_scale};
+    std::visit([&](const auto& rule) { step(rule, slot, control); }, op.rule);
+  }
+}
+
+}  // namespace
+
+KernelPtr EigenBackend::make(const Update& op, const Limits& limits) {
+  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, update);
+}
+
+}  // namespace fovea::eigen
