@@ -1,0 +1,17 @@
+// The commands of the program, one file each: every function adds its command and what to do when it is asked for.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace fovea::cli {
+
+void add_train(CLI::App& program);
+void add_eval(CLI::App& program);
+void add_models(CLI::App& program);
+void add_plan(CLI::App& program);
+void add_doctor(CLI::App& program);
+void add_table(CLI::App& program);
+
+}  // namespace fovea::cli

@@ -1,0 +1,89 @@
+// fovea eval: a saved network on a data set.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "fovea/backend/registry.h"
+#include "fovea/base/clock.h"
+#include "fovea/base/thread.h"
+#include "fovea/cli/commands.h"
+#include "fovea/train/saved_model.h"
+#include "fovea/train/session.h"
+#include "fovea/train/trainer.h"
+
+namespace fovea::cli {
+namespace {
+
+constexpr const char* description = R"(Tests a trained network, from its model.safetensors alone.
+
+Examples:
+  fovea eval runs/lenet5-1 --data mnist:DIR                     the test images
+  fovea eval runs/lenet5-1/model.safetensors --data mnist:DIR --split train --backend reference
+)";
+
+struct Arguments {
+  std::string model, data, split = "test", backend;
+  int64_t batch = 256;
+  int threads = 0;
+  bool json = false;
+};
+
+void eval(const Arguments& arguments) {
+  const train::SavedModel model = train::load_model(arguments.model);
+  const model::Network& network = model.network;
+  data::Dataset dataset = data::load(arguments.data);
+  if (!model.positive.empty()) dataset = data::binary(std::move(dataset), model.positive);
+  const data::Images& images = arguments.split == "test" ? dataset.test : dataset.train;
+  model::check_fits(network, {dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(dataset.classes.size())});
+
+  const std::unique_ptr<Backend> backend = open_backend(arguments.backend.empty() ? train::default_backend() : arguments.backend);
+  plan::Assignment assignment;
+  assignment.backend = backend.get();
+  assignment.limits.threads = arguments.threads > 0 ? arguments.threads : usable_threads();
+  train::Session session(assignment);
+  const int64_t batch = std::min(arguments.batch, images.count);
+  std::vector<std::string> order;
+  for (const model::Parameter& parameter : network.parameters) order.push_back(parameter.name);
+  session.add(train::evaluation_graph(network, model.preprocessing, {images.count, batch, DType::f32}), order, images);
+  session.place();
+  session.write_weights(model.weights);
+  const Stopwatch watch;
+  const train::Scores scores = train::evaluate(session, 0, images.count, batch);
+  const double rate = static_cast<double>(images.count) / watch.seconds();
+
+  if (arguments.json) {
+    const nlohmann::ordered_json line = {{"model", network.name},       {"data", dataset.title},
+                                         {"split", arguments.split},    {"backend", backend->name()},
+                                         {"images", scores.counted},    {"loss", scores.loss},
+                                         {"accuracy", scores.accuracy}, {"weights_sha256", train::weights_sha256(model.weights)},
+                                         {"images_per_second", rate}};
+    fmt::print("{}\n", line.dump());
+  } else {
+    fmt::print("{} on {} {} images of {}, backend {}: accuracy {:.2f} %, loss {:.4f}, {:.0f} images/s\n", network.name, scores.counted,
+               arguments.split, dataset.title, backend->name(), 100 * scores.accuracy, scores.loss, rate);
+  }
+}
+
+}  // namespace
+
+void add_eval(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("eval", description);
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("model", arguments->model, "the folder of a run, or its model.safetensors")->type_name("OUT")->required();
+  command->add_option("--data", arguments->data, "data set, as in `fovea train`")->type_name("SPEC")->required();
+  command->add_option("--split", arguments->split, "test or train")->check(CLI::IsMember({"test", "train"}))->capture_default_str();
+  command->add_option("--backend", arguments->backend, "implementation to run on (default: the fastest this machine has)")
+      ->type_name("NAME");
+  command->add_option("--batch", arguments->batch, "images per step")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
+      ->capture_default_str();
+  command->add_option("--threads", arguments->threads, "threads of a parallel backend; 0 takes all")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+  command->add_flag("--json", arguments->json, "print a JSON object");
+  command->callback([arguments] { eval(*arguments); });
+}
+
+}  // namespace fovea::cli

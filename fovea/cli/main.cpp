@@ -1,0 +1,57 @@
+// The program: finds the command, prints one message per error, and returns a documented exit code.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+#include "fovea/base/build_info.h"
+#include "fovea/base/error.h"
+#include "fovea/cli/commands.h"
+
+namespace {
+
+constexpr const char* footer = R"(Examples:
+  fovea train recipes/lenet5_digits.toml            train on digits that fovea draws itself
+  fovea train --data mnist:DIR --model lenet5       train on the files of MNIST in DIR
+  fovea eval runs/lenet5-1 --data mnist:DIR         test a trained network
+  fovea doctor                                      what this machine has
+
+Exit codes: 0 ok, 1 internal, 2 usage, 3 model or recipe, 4 data, 5 backend or device absent, 6 memory, 7 NaN or infinity,
+8 target not reached, 75 checkpointed and to be requeued.)";
+
+int report(fovea::ExitCode code, const std::string& text) {
+  fmt::print(stderr, "{}\n", text);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace fovea;
+  CLI::App program("fovea trains CNN image classifiers on every device and shows which is faster and why.", "fovea");
+  const BuildInfo build = build_info();
+  program.set_version_flag("--version", fmt::format("fovea {} ({}, {}, {})", build.version, build.commit, build.compiler, build.type));
+  program.require_subcommand(1);
+  program.footer(footer);
+  cli::add_train(program);
+  cli::add_eval(program);
+  cli::add_models(program);
+  cli::add_plan(program);
+  cli::add_doctor(program);
+  cli::add_table(program);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return program.exit(error);  // --help, --version
+    return report(ExitCode::usage,
+                  fmt::format("error: {}\n  help: `fovea --help` and `fovea COMMAND --help` show what can be asked", error.what()));
+  } catch (const Error& error) {
+    return report(error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return report(ExitCode::memory, "error: out of memory\n  help: use a smaller batch, network or data set");
+  } catch (const std::exception& error) {
+    return report(ExitCode::internal, fmt::format("error: {}\n  note: this is a fault of the program itself", error.what()));
+  }
+  return static_cast<int>(ExitCode::ok);
+}

@@ -1,0 +1,66 @@
+// fovea plan: the steps that a training or evaluation step consists of.
+#include "fovea/plan/dump.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "fovea/backend/registry.h"
+#include "fovea/base/thread.h"
+#include "fovea/cli/commands.h"
+#include "fovea/cli/recipe_flags.h"
+#include "fovea/plan/compile.h"
+#include "fovea/train/recipe.h"
+#include "fovea/train/step_graph.h"
+#include "fovea/train/trainer.h"
+
+namespace fovea::cli {
+namespace {
+
+constexpr const char* description =
+    R"(Shows what a step runs: operator, backend, algorithm, bytes, FLOPs, and the memory it needs. Nothing is run.
+
+Examples:
+  fovea plan --model lenet5                                    a training step of lenet5 on the fastest backend
+  fovea plan --model cifar_cnn --batch 32 --no-claims          nothing fused
+  fovea plan recipes/lenet5_mnist.toml --phase evaluation
+)";
+
+struct Arguments {
+  std::string recipe, phase = "training";
+  std::map<std::string, std::string> flags;
+};
+
+void show(Arguments arguments) {
+  arguments.flags.try_emplace("data", "none");  // a plan does not depend on the pixels
+  const train::Recipe recipe = train::read_recipe(arguments.recipe, arguments.flags);
+  const model::Network network = model::load_network(recipe.model);
+  const std::unique_ptr<Backend> backend = open_backend(recipe.backend.empty() ? train::default_backend() : recipe.backend);
+  const train::Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network.c), 0.5f),
+                                              std::vector<float>(static_cast<size_t>(network.c), 0.5f)};
+  const train::StepSettings settings = {recipe.batch, recipe.batch, DType::f32};
+  graph::Graph graph = train::training_graph(network, recipe, preprocessing, settings);
+  const std::vector<std::string> order = train::parameter_order(graph);
+  if (arguments.phase == "evaluation") graph = train::evaluation_graph(network, preprocessing, settings);
+  plan::Assignment assignment;
+  assignment.backend = backend.get();
+  assignment.limits.threads = recipe.threads > 0 ? static_cast<int>(recipe.threads) : usable_threads();
+  assignment.claims = recipe.claims == train::Switch::on ? plan::Claims::on : plan::Claims::off;
+  fmt::print("{} of {}, batch {}, backend {}\n\n{}", arguments.phase, network.name, recipe.batch, backend->name(),
+             plan::dump(plan::compile(std::move(graph), assignment, order)));
+}
+
+}  // namespace
+
+void add_plan(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("plan", description);
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("recipe", arguments->recipe, "a recipe file, see recipes/")->type_name("RECIPE");
+  command->add_option("--phase", arguments->phase, "training or evaluation")
+      ->check(CLI::IsMember({"training", "evaluation"}))
+      ->capture_default_str();
+  add_recipe_flags(*command, arguments->flags);
+  command->callback([arguments] { show(*arguments); });
+}
+
+}  // namespace fovea::cli
