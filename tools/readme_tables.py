@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Writes the tables of results in README.md, between its markers, from the records in results/ (docs/results.md).
+
+tools/readme_tables.py           replaces what stands between the markers
+tools/readme_tables.py --check   changes nothing; exit code 1 if README.md says something else than the records
+Of several records of one experiment on one machine the last one counts.
+"""
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+KEYS = {"schema_version", "experiment", "unit", "median", "runs", "configuration", "machine", "versions", "commit", "date"}
+
+
+def fail(place, message):
+    sys.exit(f"readme_tables: {place}: {message}")
+
+
+def read_record(line, place):
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        fail(place, f"not JSON: {error}")
+    if missing := KEYS - record.keys():
+        fail(place, f"the record lacks {', '.join(sorted(missing))}")
+    if record["schema_version"] != 1:
+        fail(place, f"the record has schema_version {record['schema_version']}, this tool reads 1")
+    if record["median"].keys() != record["runs"].keys() or not all(record["runs"].values()):
+        fail(place, "`median` and `runs` name different things, or a list of values is empty")
+    return record
+
+
+def read_records(folder):
+    records = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            record = read_record(line, f"{path.relative_to(ROOT)}:{number}")
+            records[record["experiment"], json.dumps(record["machine"], sort_keys=True)] = record
+    return [records[key] for key in sorted(records)]
+
+
+def machine_of(record):
+    return f"{record['machine']['cpu']}, {record['machine']['cores']} cores"
+
+
+def origin_of(record):
+    return [f"{record['date']}, `{record['commit']}`"]
+
+
+def of(count, word):
+    return f"{count:,} {word}" + ("" if count == 1 else "s")
+
+
+def rows_of_accuracy(record):
+    setting = record["configuration"]
+    for label, values in record["runs"].items():
+        yield [f"{setting['model']} on {setting['data']}, {of(setting['epochs'], 'epoch')}", label,
+               f"{100 * record['median'][label]:.2f} %", f"{100 * min(values):.2f} – {100 * max(values):.2f} %", str(len(values)),
+               machine_of(record), *origin_of(record)]
+
+
+def rows_of_speed(record):
+    setting, ratio = record["configuration"], record["ratio"]
+    peer = f"{ratio['to']} {record['versions']['torch']}"
+    yield [f"{setting['model']}, batch {setting['batch']:,}, {of(setting['threads'], 'thread')}", ratio["of"],
+           f"{record['median'][ratio['of']]:,.0f}", peer, f"{record['median'][ratio['to']]:,.0f}", f"**{ratio['median']:.2f}**",
+           f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])), machine_of(record), *origin_of(record)]
+
+
+def rows_of_time(record):
+    for label, values in record["runs"].items():
+        yield [record["experiment"], label, f"{record['median'][label]:,.1f} s", str(len(values)), machine_of(record), *origin_of(record)]
+
+
+TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers
+    ("share", rows_of_accuracy, ["Test accuracy", "by", "median:", "lowest – highest:", "seeds:", "machine", "measured"]),
+    ("images/s", rows_of_speed, ["Training speed", "of", "images/s:", "beside", "images/s:", "ratio:", "lowest – highest:", "rounds:",
+                                 "machine", "measured"]),
+    ("s", rows_of_time, ["Time", "of", "median:", "runs:", "machine", "measured"]),
+]
+
+
+def markdown(headings, rows):
+    lines = ["| " + " | ".join(heading.rstrip(":") for heading in headings) + " |",
+             "|" + "|".join(" ---: " if heading.endswith(":") else " --- " for heading in headings) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]) + "\n"
+
+
+def tables(records):
+    known = {unit for unit, *_ in TABLES}
+    for record in records:
+        if record["unit"] not in known:
+            fail(record["experiment"], f"no table for the unit `{record['unit']}`; known are {', '.join(sorted(known))}")
+    parts = []
+    for unit, rows_of, headings in TABLES:
+        rows = [row for record in records if record["unit"] == unit for row in rows_of(record)]
+        if rows:
+            parts.append(markdown(headings, rows))
+    return "\n".join(parts)
+
+
+def with_tables(text, generated):
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        fail(README.name, f"needs one {BEGIN} and, behind it, one {END}")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{generated}{END}{rest.split(END)[1]}"
+
+
+def main():
+    if sys.argv[1:] not in ([], ["--check"]):
+        print(__doc__)
+        sys.exit(2)
+    text = README.read_text(encoding="utf-8")
+    wanted = with_tables(text, tables(read_records(ROOT / "results")))
+    if sys.argv[1:] == ["--check"]:
+        if text != wanted:
+            fail(README.name, "the tables differ from the records in results/; `tools/readme_tables.py` writes them anew")
+    else:
+        README.write_text(wanted, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
