@@ -62,6 +62,8 @@ void add_convolutions(std::vector<OpCase>& cases) {
       {.n = 1, .h = 8, .w = 8, .c = 16, .k = 16, .window = square(5, 1, 2), .groups = 16},
       {.n = 5, .h = 6, .w = 5, .c = 17, .k = 33, .window = square(3, 1, 1)},
       {.n = 1, .h = 5, .w = 70, .c = 8, .k = 8, .window = square(3, 1, 1)},  // a long row
+      {.n = 2, .h = 24, .w = 25, .c = 5, .k = 7, .window = {}},              // more pixels than one block of any backend
+      {.n = 2, .h = 24, .w = 25, .c = 6, .k = 6, .window = square(3, 1, 1), .groups = 3},
   };
   for (const Conv2dShape& shape : shapes) add_conv2d(cases, shape);
   add_conv2d(cases, {.n = 3, .h = 28, .w = 28, .c = 1, .k = 6, .window = square(5, 1, 2)}, "lenet5 conv1");
