@@ -108,7 +108,8 @@ std::vector<Stroke> bend(const Glyph& glyph, Random& random) {
   return strokes;
 }
 
-// As MNIST does it: the longer side of the box becomes 20 pixels, the middle of the ink comes to the middle of the image.
+// As MNIST does it: the longer side of the box becomes 20 pixels, the middle of the ink comes to the middle of the image (here about so,
+// and never so far that ink is cut off).
 void place(std::vector<Stroke>& strokes, Random& random, float radius) {
   Box box;
   Point middle{0, 0};
@@ -122,9 +123,13 @@ void place(std::vector<Stroke>& strokes, Random& random, float radius) {
   }
   const float longer = std::max(box.right - box.left, box.bottom - box.top);
   const float scale = (20 + random.normal(0.7f) - 2 * radius) / longer, centre = (side - 1) / 2.0f;
-  const Point shift = {centre - scale * middle.x / count + random.normal(0.75f), centre - scale * middle.y / count + random.normal(0.75f)};
+  const auto shift_of = [&](float low, float high, float mean) {
+    const float least = 2 + radius - scale * low, most = side - 3 - radius - scale * high;
+    return std::max(least, std::min(most, centre - scale * mean + random.normal(0.8f)));
+  };
+  const float shift_x = shift_of(box.left, box.right, middle.x / count), shift_y = shift_of(box.top, box.bottom, middle.y / count);
   for (Stroke& stroke : strokes) {
-    for (Point& p : stroke) p = {scale * p.x + shift.x, scale * p.y + shift.y};
+    for (Point& p : stroke) p = {scale * p.x + shift_x, scale * p.y + shift_y};
   }
 }
 

@@ -1,6 +1,7 @@
 // Stroke tables, and Catmull-Rom curves through their points.
 #include "fovea/data/glyphs.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <string_view>
