@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "fovea/backend/eigen/backend.h"
+#include "fovea/backend/eigen/direct_conv2d.h"
 #include "fovea/backend/eigen/kernel.h"
 #include "fovea/backend/eigen/lowering.h"
 #include "fovea/backend/eigen/product.h"
@@ -102,7 +103,40 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& op, const Buffers& buffe
   });
 }
 
+void direct_forward(const Conv2dForward& op, const Buffers& buffers, void* workspace) {
+  DirectConv2dForward direct(op.shape, Rectify::no);
+  direct.prepare(input(buffers, 1), nullptr, static_cast<float*>(workspace));
+  direct.run({0, op.shape.n}, input(buffers, 0), output(buffers, 0));
+}
+
+// The last images of dy are copied, so that whole vectors can be read behind them.
+void direct_filter(const Conv2dBackwardFilter& op, const Buffers& buffers, void* workspace) {
+  const Conv2dShape& shape = op.shape;
+  DirectConv2dFilter direct(shape);
+  const int64_t block = direct.images_at_a_time(), image = shape.p() * shape.q() * shape.k;
+  float* last = static_cast<float*>(workspace) + direct.workspace_floats();
+  direct.prepare(static_cast<float*>(workspace));
+  for (int64_t first = 0; first < shape.n; first += block) {
+    const Images images{first, std::min(block, shape.n - first)};
+    const float* dy = input(buffers, 1) + first * image;
+    if (first + block >= shape.n) {
+      std::copy_n(dy, images.count * image, last);
+      std::fill_n(last + images.count * image, direct.readable_behind_dy(), 0.0f);
+      dy = last;
+    }
+    direct.run(images, input(buffers, 0), dy);
+  }
+  direct.finish(op.into, output(buffers, 0));
+}
+
+int64_t direct_filter_floats(const Conv2dShape& shape) {
+  const DirectConv2dFilter direct(shape);
+  return direct.workspace_floats() + direct.images_at_a_time() * shape.p() * shape.q() * shape.k + direct.readable_behind_dy();
+}
+
 int64_t columns_floats(const Conv2dShape& shape) { return is_pointwise(shape) ? 0 : block_rows(shape) * patch_length(shape); }
+
+std::string direct_name() { return fmt::format("direct loops ({})", products().isa); }
 
 std::string algorithm(const Conv2dShape& shape) {
   return is_pointwise(shape) ? fmt::format("Eigen product ({})", products().isa)
@@ -113,6 +147,8 @@ std::string algorithm(const Conv2dShape& shape) {
 
 KernelPtr EigenBackend::make(const Conv2dForward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (direct_suits(op.shape))
+    return kernel(direct_name(), op, direct_forward, DirectConv2dForward(op.shape, Rectify::no).workspace_floats());
   return kernel(algorithm(op.shape), op, conv2d_forward, columns_floats(op.shape));
 }
 KernelPtr EigenBackend::make(const Conv2dBackwardData& op, const Limits& limits) {
@@ -121,6 +157,7 @@ KernelPtr EigenBackend::make(const Conv2dBackwardData& op, const Limits& limits)
 }
 KernelPtr EigenBackend::make(const Conv2dBackwardFilter& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (direct_suits(op.shape)) return kernel(direct_name(), op, direct_filter, direct_filter_floats(op.shape));
   return kernel(algorithm(op.shape), op, conv2d_backward_filter, columns_floats(op.shape));
 }
 

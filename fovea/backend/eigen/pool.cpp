@@ -4,6 +4,7 @@
 #include "fovea/backend/eigen/backend.h"
 #include "fovea/backend/eigen/clones.h"
 #include "fovea/backend/eigen/kernel.h"
+#include "fovea/backend/eigen/pool_loops.h"
 
 namespace fovea::eigen {
 namespace {
@@ -31,6 +32,26 @@ template <class Body>
       for (int64_t q = 0; q < shape.q(); ++q) body(n, p, q, pixel++);
 }
 
+PoolLoopShape loop_shape(const PoolShape& shape) {
+  const Window& window = shape.window;
+  return {.n = shape.n,
+          .h = shape.h,
+          .w = shape.w,
+          .c = shape.c,
+          .p = shape.p(),
+          .q = shape.q(),
+          .r = window.r,
+          .s = window.s,
+          .stride_h = window.stride_h,
+          .stride_w = window.stride_w,
+          .pad_top = window.pad_top,
+          .pad_left = window.pad_left,
+          .dilation_h = window.dilation_h,
+          .dilation_w = window.dilation_w};
+}
+
+// ---- maxima with places of two bytes; pool_loops.h has those of one ----
+
 struct Largest {
   float* __restrict value;
   int32_t* __restrict place;
@@ -45,8 +66,7 @@ struct Largest {
   }
 }
 
-template <class Place>
-[[gnu::always_inline]] inline void largest_of_windows(const PoolShape& shape, const float* x, float* y, Place* argmax, int32_t* places) {
+FOVEA_CLONES void large_max_pool(const PoolShape& shape, const float* x, float* y, uint16_t* argmax, int32_t* places) {
   for_each_output(shape, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
     const float* image = x + n * shape.h * shape.w * shape.c;
     const Largest largest{y + pixel * shape.c, places};
@@ -62,60 +82,54 @@ template <class Place>
       }
     });
     if (argmax == nullptr) return;
-    Place* to = argmax + pixel * shape.c;
+    uint16_t* to = argmax + pixel * shape.c;
 #pragma omp simd
-    for (int64_t c = 0; c < shape.c; ++c) to[c] = static_cast<Place>(places[c]);
+    for (int64_t c = 0; c < shape.c; ++c) to[c] = static_cast<uint16_t>(places[c]);
   });
 }
 
-FOVEA_CLONES void max_pool_u8(const PoolShape& shape, const float* x, float* y, uint8_t* argmax, int32_t* places) {
-  largest_of_windows(shape, x, y, argmax, places);
-}
-FOVEA_CLONES void max_pool_u16(const PoolShape& shape, const float* x, float* y, uint16_t* argmax, int32_t* places) {
-  largest_of_windows(shape, x, y, argmax, places);
-}
-
 void max_pool_forward(const MaxPoolForward& op, const Buffers& buffers, void* workspace) {
-  int32_t* places = static_cast<int32_t*>(workspace);
   void* argmax = buffers.out.size() > 1 ? buffers.out[1].data : nullptr;
+  int32_t* places = static_cast<int32_t*>(workspace);
   if (argmax_dtype(op.shape.window) == DType::u8)
-    max_pool_u8(op.shape, input(buffers, 0), output(buffers, 0), static_cast<uint8_t*>(argmax), places);
+    pool_loops().forward({loop_shape(op.shape), input(buffers, 0), output(buffers, 0), static_cast<uint8_t*>(argmax), places});
   else
-    max_pool_u16(op.shape, input(buffers, 0), output(buffers, 0), static_cast<uint16_t*>(argmax), places);
+    large_max_pool(op.shape, input(buffers, 0), output(buffers, 0), static_cast<uint16_t*>(argmax), places);
 }
 
-template <class Place>
-[[gnu::always_inline]] inline void add_to_largest(const PoolShape& shape, const float* dy, const Place* argmax, float* dx) {
+FOVEA_CLONES void add_to_largest(const PoolShape& shape, const float* dy, const uint16_t* argmax, float* dx) {
   for_each_output(shape, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
     float* image = dx + n * shape.h * shape.w * shape.c;
     const float* __restrict from = dy + pixel * shape.c;
-    const Place* __restrict largest = argmax + pixel * shape.c;
+    const uint16_t* __restrict largest = argmax + pixel * shape.c;
     for_each_place(shape, p, q, [&](int64_t place, int64_t to) {
       float* __restrict values = image + to * shape.c;
 #pragma omp simd
-      for (int64_t c = 0; c < shape.c; ++c) values[c] += largest[c] == static_cast<Place>(place) ? from[c] : 0.0f;
+      for (int64_t c = 0; c < shape.c; ++c) values[c] += largest[c] == static_cast<uint16_t>(place) ? from[c] : 0.0f;
     });
   });
 }
 
-FOVEA_CLONES void add_to_largest_u8(const PoolShape& shape, const float* dy, const uint8_t* argmax, float* dx) {
-  add_to_largest(shape, dy, argmax, dx);
-}
-FOVEA_CLONES void add_to_largest_u16(const PoolShape& shape, const float* dy, const uint16_t* argmax, float* dx) {
-  add_to_largest(shape, dy, argmax, dx);
-}
-
-void max_pool_backward(const MaxPoolBackward& op, const Buffers& buffers, void*) {
+void max_pool_backward(const MaxPoolBackward& op, const Buffers& buffers, void* workspace) {
   float* dx = output(buffers, 0);
   const void* argmax = buffers.in[1].data;
+  if (argmax_dtype(op.shape.window) == DType::u8) {
+    using Mode = MaxPoolGradient::Mode;
+    pool_loops().backward({.shape = loop_shape(op.shape),
+                           .dy = input(buffers, 0),
+                           .argmax = static_cast<const uint8_t*>(argmax),
+                           .dx = dx,
+                           .mode = op.into == Into::add ? Mode::add : Mode::overwrite,
+                           .workspace = static_cast<int32_t*>(workspace)});
+    return;
+  }
   if (op.into == Into::overwrite) std::fill_n(dx, op.shape.x().elements(), 0.0f);
-  if (argmax_dtype(op.shape.window) == DType::u8)
-    add_to_largest_u8(op.shape, input(buffers, 0), static_cast<const uint8_t*>(argmax), dx);
-  else
-    add_to_largest_u16(op.shape, input(buffers, 0), static_cast<const uint16_t*>(argmax), dx);
+  add_to_largest(op.shape, input(buffers, 0), static_cast<const uint16_t*>(argmax), dx);
 }
 
-// One over what the sum over the window of output (p, q) is divided by.
+// ---- averages ----
+
+// What the sum over the window of output (p, q) is divided by.
 [[gnu::always_inline]] inline float divisor(const PoolShape& shape, CountPadding count_padding, int64_t p, int64_t q) {
   if (count_padding == CountPadding::yes) return static_cast<float>(shape.window.r * shape.window.s);
   int64_t inside = 0;
@@ -166,11 +180,11 @@ void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, void*)
 
 KernelPtr EigenBackend::make(const MaxPoolForward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, max_pool_forward, op.shape.c);
+  return kernel("loops", op, max_pool_forward, max_pool_workspace(loop_shape(op.shape)));
 }
 KernelPtr EigenBackend::make(const MaxPoolBackward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, max_pool_backward);
+  return kernel("loops", op, max_pool_backward, max_pool_workspace(loop_shape(op.shape)));
 }
 KernelPtr EigenBackend::make(const AvgPoolForward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);

@@ -1,0 +1,215 @@
+// The loops of direct.h. Compiled several times: FOVEA_ISA names the namespace, and nothing of the standard library is used, so that no
+// inline function of one instruction set can stand in for that of another.
+#include "fovea/backend/eigen/direct.h"
+
+#include "fovea/backend/eigen/vector.h"
+
+namespace fovea::eigen::FOVEA_ISA {
+namespace {
+
+constexpr int most_rows = lanes == 16 ? 14 : 6;  // of a tile two vectors wide; with it the accumulators fill the registers
+
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+void copy(const float* from, int64_t count, float* to) {
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) save(to + i, load(from + i));
+  for (; i < count; ++i) to[i] = from[i];
+}
+
+// body(first_k, count, width, first float of the panel) for each panel of packed filters.
+template <class Body>
+void for_each_panel(int64_t k, int64_t rows, Body body) {
+  int64_t offset = 0;
+  for (int64_t first = 0; first < k;) {
+    const int64_t width = k - first > lanes ? 2 * lanes : lanes;
+    body(first, smaller(width, k - first), width, offset);
+    first += width;
+    offset += width * rows;
+  }
+}
+
+void pack(const Packing& packing, const float* w, const float* bias, float* packed) {
+  for_each_panel(packing.k, packing.taps + 1, [&](int64_t first, int64_t count, int64_t width, int64_t offset) {
+    float* panel = packed + offset;
+    for (int64_t j = 0; j < width; ++j) panel[j] = bias != nullptr && j < count ? bias[first + j] : 0;
+    for (int64_t tap = 0; tap < packing.taps; ++tap) {
+      panel += width;
+      for (int64_t j = 0; j < count; ++j) panel[j] = w[(first + j) * packing.taps + tap];
+      for (int64_t j = count; j < width; ++j) panel[j] = 0;
+    }
+  });
+}
+
+void add_unpacked(const Packing& packing, const float* packed, float* w) {
+  for_each_panel(packing.k, packing.taps + 1, [&](int64_t first, int64_t count, int64_t width, int64_t offset) {
+    const float* panel = packed + offset + width;
+    for (int64_t j = 0; j < count; ++j)
+      for (int64_t tap = 0; tap < packing.taps; ++tap) w[(first + j) * packing.taps + tap] += panel[tap * width + j];
+  });
+}
+
+// ---- forward: the rows of a tile are pixels of a line ----
+
+struct ForwardTile {
+  const float* x;
+  const float* panel;
+  int64_t count;  // channels of the panel
+  float* y;
+};
+
+template <int rows, int vectors>
+void forward_tile(const DirectForward& f, const ForwardTile& tile) {
+  constexpr int width = vectors * lanes;
+  const int64_t lines = f.shape.lines, places = f.shape.places, run = f.shape.run;
+  const int64_t q_step = f.shape.q_step, line_step = f.shape.line_step, place_step = f.shape.place_step;
+  const float* w = tile.panel;
+  Vector sum[rows][vectors];
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < vectors; ++j) sum[i][j] = load(w + j * lanes);
+  w += width;
+  for (int64_t line = 0; line < lines; ++line)
+    for (int64_t place = 0; place < places; ++place) {
+      const float* x = tile.x + line * line_step + place * place_step;
+      for (int64_t t = 0; t < run; ++t, ++x, w += width) {
+        Vector filter[vectors];
+        for (int j = 0; j < vectors; ++j) filter[j] = load(w + j * lanes);
+        for (int i = 0; i < rows; ++i)
+          for (int j = 0; j < vectors; ++j) sum[i][j] += x[i * q_step] * filter[j];
+      }
+    }
+  if (f.rectify == Rectify::yes)
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < vectors; ++j) sum[i][j] = sum[i][j] <= 0 ? Vector{} : sum[i][j];
+  const int64_t stride = f.shape.y_stride, count = tile.count;
+  if (count == width) {
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < vectors; ++j) save(tile.y + i * stride + j * lanes, sum[i][j]);
+    return;
+  }
+  float spilled[rows * width + width];  // rows of `count` floats, each over the surplus of the one before
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < vectors; ++j) save(spilled + i * count + j * lanes, sum[i][j]);
+  if (count == stride) return copy(spilled, rows * count, tile.y);
+  for (int i = 0; i < rows; ++i) copy(spilled + i * count, count, tile.y + i * stride);
+}
+
+using ForwardFunction = void (*)(const DirectForward&, const ForwardTile&);
+
+template <int vectors, int... rows>
+constexpr ForwardFunction forward_of_rows[] = {nullptr, forward_tile<rows, vectors>...};
+
+ForwardFunction forward_function(int64_t rows, int64_t width) {
+  constexpr const auto& one = forward_of_rows<1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
+  constexpr const auto& two = forward_of_rows<2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
+  return (width == lanes ? one : two)[rows];
+}
+
+void forward(const DirectForward& f) {
+  const DirectShape& shape = f.shape;
+  const int64_t tiles = (shape.q + most_rows - 1) / most_rows;
+  for (int64_t n = 0; n < shape.n; ++n)
+    for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t count, int64_t width, int64_t offset) {
+      for (int64_t p = 0; p < shape.p; ++p)
+        for (int64_t i = 0; i < tiles; ++i) {
+          const int64_t q = i * shape.q / tiles, rows = (i + 1) * shape.q / tiles - q;
+          const float* x = f.x + n * shape.n_step + p * shape.p_step + q * shape.q_step;
+          float* y = f.y + ((n * shape.p + p) * shape.q + q) * shape.y_stride + first_k;
+          forward_function(rows, width)(f, {x, f.packed + offset, count, y});
+        }
+    });
+}
+
+// ---- filter: the rows of a tile are places of the filter, `lines` by `run` of them ----
+
+struct FilterTile {
+  const float* x;
+  const float* dy;
+  float* panel;
+  int64_t line_floats;  // of the panel, from one line of the tile to the next
+};
+
+template <int lines, int run, int vectors>
+void filter_tile(const DirectFilter& f, const FilterTile& tile) {
+  constexpr int width = vectors * lanes;
+  const int64_t n_count = f.shape.n, p_count = f.shape.p, q_count = f.shape.q;
+  const int64_t n_step = f.shape.n_step, p_step = f.shape.p_step, q_step = f.shape.q_step, line_step = f.shape.line_step;
+  const int64_t dy_step = f.shape.y_stride;
+  Vector sum[lines][run][vectors] = {};
+  const float* dy = tile.dy;
+  for (int64_t n = 0; n < n_count; ++n)
+    for (int64_t p = 0; p < p_count; ++p) {
+      const float* x = tile.x + n * n_step + p * p_step;
+      for (int64_t q = 0; q < q_count; ++q, x += q_step, dy += dy_step) {
+        Vector gradient[vectors];
+        for (int j = 0; j < vectors; ++j) gradient[j] = load(dy + j * lanes);
+        for (int line = 0; line < lines; ++line)
+          for (int i = 0; i < run; ++i)
+            for (int j = 0; j < vectors; ++j) sum[line][i][j] += x[line * line_step + i] * gradient[j];
+      }
+    }
+  for (int line = 0; line < lines; ++line)
+    for (int i = 0; i < run; ++i)
+      for (int j = 0; j < vectors; ++j) {
+        float* place = tile.panel + line * tile.line_floats + i * width + j * lanes;
+        save(place, load(place) + sum[line][i][j]);
+      }
+}
+
+using FilterFunction = void (*)(const DirectFilter&, const FilterTile&);
+
+// Tiles of several lines where a line is too short to keep the processor busy.
+template <int lines, int run, int vectors>
+constexpr FilterFunction filter_of() {
+  if constexpr (lines * run * vectors <= 2 * most_rows)
+    return filter_tile<lines, run, vectors>;
+  else
+    return nullptr;
+}
+
+template <int lines, int vectors, int... runs>
+constexpr FilterFunction filter_of_runs[] = {nullptr, filter_of<lines, runs, vectors>()...};
+
+template <int lines>
+FilterFunction filter_function(int64_t run, int64_t width) {
+  constexpr const auto& one = filter_of_runs<lines, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
+  constexpr const auto& two = filter_of_runs<lines, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
+  return (width == lanes ? one : two)[run];
+}
+
+struct FilterChoice {
+  int64_t lines;
+  FilterFunction function;
+};
+
+FilterChoice filter_choice(int64_t lines, int64_t run, int64_t width) {
+  if (const FilterFunction five = filter_function<5>(run, width); lines >= 5 && five != nullptr) return {5, five};
+  if (const FilterFunction three = filter_function<3>(run, width); lines >= 3 && three != nullptr) return {3, three};
+  return {1, filter_function<1>(run, width)};
+}
+
+void filter(const DirectFilter& f) {
+  const DirectShape& shape = f.shape;
+  const int64_t tiles = (shape.run + most_rows - 1) / most_rows;
+  for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t, int64_t width, int64_t offset) {
+    float* panel = f.packed + offset + width;
+    const int64_t line_floats = shape.places * shape.run * width;
+    for (int64_t place = 0; place < shape.places; ++place)
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t first = i * shape.run / tiles, run = (i + 1) * shape.run / tiles - first;
+        for (int64_t line = 0; line < shape.lines;) {
+          const FilterChoice choice = filter_choice(shape.lines - line, run, width);
+          const float* x = f.x + line * shape.line_step + place * shape.place_step + first;
+          choice.function(f, {x, f.dy + first_k, panel + line * line_floats + (place * shape.run + first) * width, line_floats});
+          line += choice.lines;
+        }
+      }
+  });
+}
+
+}  // namespace
+
+extern const DirectLoops loops;
+const DirectLoops loops = {lanes, pack, add_unpacked, forward, filter};
+
+}  // namespace fovea::eigen::FOVEA_ISA
