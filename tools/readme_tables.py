@@ -30,6 +30,8 @@ def read_record(line, place):
         fail(place, f"the record has schema_version {record['schema_version']}, this tool reads 1")
     if record["median"].keys() != record["runs"].keys() or not all(record["runs"].values()):
         fail(place, "`median` and `runs` name different things, or a list of values is empty")
+    if record["unit"] == "images/s" and "ratio" not in record:
+        fail(place, "a speed without a `ratio` to a peer measured in the same run")
     return record
 
 
