@@ -1,0 +1,188 @@
+// Whole training steps of small networks on every backend, against the losses that PyTorch gives (tests/golden/README.md).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "fovea/backend/registry.h"
+#include "fovea/train/session.h"
+#include "fovea/train/step_graph.h"
+#include "tests/golden/golden.h"
+
+namespace fovea::train {
+namespace {
+
+struct Way {
+  std::string backend;
+  DType dtype = DType::f32;
+  int64_t micro_batches = 1;
+  plan::Claims claims = plan::Claims::on;
+};
+
+Recipe recipe_of(const golden::Run& run, int64_t micro_batches) {
+  Recipe recipe;
+  recipe.batch = run.batch;
+  recipe.micro_batches = micro_batches;
+  recipe.weight_decay = static_cast<double>(run.weight_decay);
+  recipe.label_smoothing = static_cast<double>(run.smoothing);
+  if (const Adam* adam = std::get_if<Adam>(&run.rule)) {
+    recipe.optimizer = "adam";
+    recipe.beta1 = static_cast<double>(adam->beta1);
+    recipe.beta2 = static_cast<double>(adam->beta2);
+    recipe.epsilon = static_cast<double>(adam->epsilon);
+  } else {
+    const Sgd& sgd = std::get<Sgd>(run.rule);
+    recipe.momentum = static_cast<double>(sgd.momentum);
+    recipe.nesterov = sgd.nesterov == Sgd::Nesterov::yes ? Switch::on : Switch::off;
+  }
+  return recipe;
+}
+
+data::Images images_of(const golden::Run& run, const model::Network& network) {
+  data::Images images = data::make_images(run.images, network.h, network.w, network.c);
+  const std::vector<uint8_t> pixels = golden::draw_pixels(run.seed, images.pixels.size());
+  std::copy(pixels.begin(), pixels.end(), images.pixels.begin());
+  images.labels = golden::draw_labels(run.seed, images.labels.size(), static_cast<uint32_t>(std::max<int64_t>(network.outputs, 2)));
+  return images;
+}
+
+std::vector<io::NamedTensor> weights_of(const model::Network& network, uint64_t seed, DType dtype) {
+  std::vector<io::NamedTensor> weights;
+  for (const model::Parameter& parameter : network.parameters) {
+    io::NamedTensor& weight = weights.emplace_back(io::NamedTensor{parameter.name, dtype, parameter.shape, {}});
+    weight.bytes.resize(static_cast<size_t>(parameter.shape.elements()) * bytes_of(dtype));
+    model::draw_weights(parameter, seed, {weight.bytes.data(), dtype, parameter.shape});
+  }
+  return weights;
+}
+
+// A run of the golden file, on one backend.
+class Trained {
+ public:
+  Trained(const golden::Run& run, const Way& way)
+      : run_(run),
+        network_(model::load_network(run.model)),
+        images_(images_of(run, network_)),
+        backend_(open_backend(way.backend)),
+        session_({.backend = backend_.get(), .claims = way.claims}) {
+    const Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network_.c), golden::mean),
+                                         std::vector<float>(static_cast<size_t>(network_.c), golden::deviation)};
+    graph::Graph graph = training_graph(network_, recipe_of(run, way.micro_batches), preprocessing,
+                                        {.images = run.images, .batch = run.batch, .dtype = way.dtype});
+    for (graph::Node& node : graph.nodes)
+      if (Augment* augment = std::get_if<Augment>(&node.op)) augment->order = Order::sequential;
+    const std::vector<std::string> order = parameter_order(graph);
+    session_.add(std::move(graph), order, images_);
+    session_.place();
+    session_.write_weights(weights_of(network_, run.seed, way.dtype));
+  }
+
+  double step() {
+    StepControl control;
+    control.seed = run_.seed;
+    control.images = static_cast<uint64_t>(run_.images);
+    control.position = static_cast<uint64_t>(steps_ * run_.batch % run_.images);
+    control.step = static_cast<uint32_t>(steps_++);
+    control.learning_rate = run_.learning_rate;
+    session_.clear_metrics();
+    session_.write_control(control);
+    session_.plan(0).run(session_.stream());
+    const Metrics metrics = session_.read_metrics();
+    EXPECT_EQ(metrics.counted, static_cast<uint64_t>(run_.batch));
+    EXPECT_EQ(metrics.non_finite, 0u);
+    return metrics.loss_sum / static_cast<double>(metrics.counted);
+  }
+
+  double gradient_norm(const std::string& parameter) {  // in f64 only
+    const Tensor gradient = session_.plan(0).tensor(parameter + ".grad");
+    std::vector<double> values(static_cast<size_t>(gradient.shape.elements()));
+    backend_->device().download(values.data(), gradient.data, gradient.bytes(), session_.stream());
+    session_.stream().synchronize();
+    double sum = 0;
+    for (const double value : values) sum += value * value;
+    return std::sqrt(sum);
+  }
+
+ private:
+  const golden::Run& run_;
+  model::Network network_;
+  data::Images images_;
+  std::unique_ptr<Backend> backend_;
+  Session session_;
+  int64_t steps_ = 0;
+};
+
+void expect_losses(const golden::Run& run, const Way& way, double tolerance) {
+  Trained trained(run, way);
+  for (size_t step = 0; step < run.losses_f64.size(); ++step) {
+    const double expected = run.losses_f64[step];
+    EXPECT_NEAR(trained.step(), expected, tolerance * expected) << run.name << ", step " << step << ", on " << way.backend;
+  }
+}
+
+// Those that plain loops get through in a second.
+std::vector<golden::Run> short_runs() {
+  std::vector<golden::Run> runs = golden::read_runs();
+  std::erase_if(runs, [](const golden::Run& run) { return !run.name.starts_with("small") && run.name != "lenet5_sgd"; });
+  EXPECT_EQ(runs.size(), 3u);
+  return runs;
+}
+
+constexpr double f32_tolerance = 1e-5, f64_tolerance = 1e-12;  // relative
+
+class WholeStep : public testing::TestWithParam<BackendEntry> {
+ protected:
+  void SetUp() override {
+    if (!GetParam().absent_because.empty()) GTEST_SKIP() << GetParam().absent_because;
+  }
+  Way way() const { return {.backend = GetParam().name}; }
+};
+
+TEST_P(WholeStep, TenStepsGiveTheGoldenLosses) {
+  for (const golden::Run& run : golden::read_runs()) expect_losses(run, way(), f32_tolerance);
+}
+
+TEST_P(WholeStep, MicroBatchesGiveTheSameLosses) {
+  Way parts = way();
+  parts.micro_batches = 3;
+  for (const golden::Run& run : short_runs()) expect_losses(run, parts, f32_tolerance);
+}
+
+TEST_P(WholeStep, WithoutClaimsTheLossesAreTheSame) {
+  Way plain = way();
+  plain.claims = plan::Claims::off;
+  for (const golden::Run& run : short_runs()) expect_losses(run, plain, f32_tolerance);
+}
+
+// Rounding errors grow as training goes on: the measure is what one unit in the last place of the initial weights does.
+TEST_P(WholeStep, AHundredStepsStayWithinTheSpread) {
+  size_t runs = 0;
+  for (const golden::Run& run : golden::read_runs()) {
+    if (run.longer.losses.empty()) continue;
+    ++runs;
+    Trained trained(run, way());
+    const double spread = *std::max_element(run.longer.spread.begin(), run.longer.spread.end());
+    for (const double expected : run.longer.losses)
+      EXPECT_NEAR(trained.step(), expected, 3 * spread) << run.name << " on " << GetParam().name;
+  }
+  EXPECT_EQ(runs, 2u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, WholeStep, testing::ValuesIn(list_backends()),
+                         [](const testing::TestParamInfo<BackendEntry>& info) { return info.param.name; });
+
+TEST(WholeStepInDouble, GivesTheGoldenLosses) {
+  for (const golden::Run& run : golden::read_runs()) expect_losses(run, {.backend = "reference", .dtype = DType::f64}, f64_tolerance);
+}
+
+TEST(WholeStepInDouble, GivesTheGoldenGradients) {
+  for (const golden::Run& run : golden::read_runs()) {
+    Trained trained(run, {.backend = "reference", .dtype = DType::f64});
+    trained.step();
+    for (const auto& [parameter, norm] : run.gradient_norms)
+      EXPECT_NEAR(trained.gradient_norm(parameter), norm, f64_tolerance * norm) << run.name << ": " << parameter;
+  }
+}
+
+}  // namespace
+}  // namespace fovea::train
