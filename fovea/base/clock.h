@@ -15,4 +15,7 @@ class Stopwatch {
   Clock::time_point start_ = Clock::now();
 };
 
+// Since the kernel started this process, loading of libraries included; to about a hundredth of a second.
+double seconds_since_process_start();
+
 }  // namespace fovea

@@ -35,11 +35,11 @@ void train(const Arguments& arguments) {
   train::Trainer trainer(recipe, *progress);
   const std::filesystem::path folder =
       train::make_run_folder(recipe, arguments.overwrite ? train::Existing::overwrite : train::Existing::refuse);
-  train::write_recipe(folder, recipe);
+  train::write_recipe(folder, trainer.recipe());
   const train::TrainResult result = trainer.train();
-  train::write_run(folder, recipe, result);
+  train::write_run(folder, trainer.recipe(), result);
   if (arguments.json) {
-    nlohmann::ordered_json line = nlohmann::ordered_json::parse(train::result_json(recipe, result));
+    nlohmann::ordered_json line = nlohmann::ordered_json::parse(train::result_json(trainer.recipe(), result));
     line["event"] = "result";
     line["out"] = folder.string();
     fmt::print("{}\n", line.dump());

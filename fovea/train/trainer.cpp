@@ -146,7 +146,7 @@ double Trainer::train_step(int64_t epoch, int64_t position) {
   } else {
     session_->plan(index).run(session_->stream());
   }
-  if (++step_ == 1) seconds_to_first_step_ = since_start_.seconds();
+  if (++step_ == 1) seconds_to_first_step_ = seconds_since_process_start();
   return rate;
 }
 

@@ -16,7 +16,7 @@ struct TrainResult {
   Scores test;               // of those weights
   double train_seconds = 0;  // evaluation not counted
   double images_per_second = 0;
-  double seconds_to_first_step = 0;  // from the construction of the trainer
+  double seconds_to_first_step = 0;  // from the start of the process
   SavedModel model;
 };
 
@@ -24,6 +24,7 @@ class Trainer {
  public:
   Trainer(const Recipe& recipe, Callbacks& callbacks);  // reads data and network, makes and places the plans
   TrainResult train();
+  const Recipe& recipe() const { return recipe_; }  // with backend, threads and batch as they are used
 
  private:
   void make_plans();
@@ -37,7 +38,6 @@ class Trainer {
   size_t plan_at(int64_t position) const;
   int64_t steps_per_epoch() const;
 
-  Stopwatch since_start_;
   Recipe recipe_;
   Callbacks& callbacks_;
   model::Network network_;
