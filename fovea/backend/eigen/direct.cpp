@@ -58,11 +58,12 @@ struct ForwardTile {
   float* y;
 };
 
-template <int rows, int vectors>
+// `step` is the step from one pixel to the next where it is known when compiling, else 0.
+template <int rows, int vectors, int step>
 void forward_tile(const DirectForward& f, const ForwardTile& tile) {
   constexpr int width = vectors * lanes;
   const int64_t lines = f.shape.lines, places = f.shape.places, run = f.shape.run;
-  const int64_t q_step = f.shape.q_step, line_step = f.shape.line_step, place_step = f.shape.place_step;
+  const int64_t q_step = step > 0 ? step : f.shape.q_step, line_step = f.shape.line_step, place_step = f.shape.place_step;
   const float* w = tile.panel;
   Vector sum[rows][vectors];
   for (int i = 0; i < rows; ++i)
@@ -96,12 +97,13 @@ void forward_tile(const DirectForward& f, const ForwardTile& tile) {
 
 using ForwardFunction = void (*)(const DirectForward&, const ForwardTile&);
 
-template <int vectors, int... rows>
-constexpr ForwardFunction forward_of_rows[] = {nullptr, forward_tile<rows, vectors>...};
+template <int vectors, int step, int... rows>
+constexpr ForwardFunction forward_of_rows[] = {nullptr, forward_tile<rows, vectors, step>...};
 
+template <int step>
 ForwardFunction forward_function(int64_t rows, int64_t width) {
-  constexpr const auto& one = forward_of_rows<1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
-  constexpr const auto& two = forward_of_rows<2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
+  constexpr const auto& one = forward_of_rows<1, step, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
+  constexpr const auto& two = forward_of_rows<2, step, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>;
   return (width == lanes ? one : two)[rows];
 }
 
@@ -115,7 +117,7 @@ void forward(const DirectForward& f) {
           const int64_t q = i * shape.q / tiles, rows = (i + 1) * shape.q / tiles - q;
           const float* x = f.x + n * shape.n_step + p * shape.p_step + q * shape.q_step;
           float* y = f.y + ((n * shape.p + p) * shape.q + q) * shape.y_stride + first_k;
-          forward_function(rows, width)(f, {x, f.packed + offset, count, y});
+          (shape.q_step == 1 ? forward_function<1>(rows, width) : forward_function<0>(rows, width))(f, {x, f.packed + offset, count, y});
         }
     });
 }

@@ -1,7 +1,11 @@
 // Convolutions through the direct loops.
 #include "fovea/backend/eigen/direct_conv2d.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+
+#include "fovea/backend/eigen/product.h"
 
 namespace fovea::eigen {
 namespace {
@@ -35,7 +39,7 @@ Packing packing(const Conv2dShape& shape) { return {shape.k / shape.groups, shap
 
 // The images with zeros around them; their own memory where they need none. Only what lies inside is written.
 const float* with_padding(const Conv2dShape& shape, const Images& images, const float* x, float* padded) {
-  x += images.first * shape.x().elements() / shape.n;
+  x += images.first * input_floats(shape);
   if (!is_padded(shape)) return x;
   const int64_t line = shape.w * shape.c, padded_line = padded_w(shape) * shape.c;
   for (int64_t n = 0; n < images.count; ++n) {
@@ -48,6 +52,8 @@ const float* with_padding(const Conv2dShape& shape, const Images& images, const 
 }  // namespace
 
 bool direct_suits(const Conv2dShape& shape) { return shape.q() >= 4; }
+
+std::string direct_algorithm() { return fmt::format("direct loops ({})", products().isa); }
 
 DirectConv2dForward::DirectConv2dForward(const Conv2dShape& shape, Rectify rectify) : shape_(shape), rectify_(rectify) {}
 
@@ -68,8 +74,7 @@ void DirectConv2dForward::prepare(const float* w, const float* bias, float* work
 
 void DirectConv2dForward::run(const Images& images, const float* x, float* y) const {
   const Packing group = packing(shape_);
-  const int64_t y_image = shape_.p() * shape_.q() * shape_.k;
-  for (int64_t n = 0; n < images.count; ++n, y += y_image) {
+  for (int64_t n = 0; n < images.count; ++n, y += output_floats(shape_)) {
     const float* image = with_padding(shape_, {images.first + n, 1}, x, padded_);
     for (int64_t g = 0; g < shape_.groups; ++g)
       direct_loops().forward({.shape = direct_shape(shape_),
@@ -80,11 +85,9 @@ void DirectConv2dForward::run(const Images& images, const float* x, float* y) co
   }
 }
 
-int64_t DirectConv2dFilter::images_at_a_time() const { return std::clamp<int64_t>(256 / (shape_.p() * shape_.q()), 1, shape_.n); }
-
 int64_t DirectConv2dFilter::workspace_floats() const {
   return shape_.groups * direct_loops().packed_floats(packing(shape_)) +
-         (is_padded(shape_) ? images_at_a_time() * image_floats(shape_) : 0);
+         (is_padded(shape_) ? images_at_a_time(shape_) * image_floats(shape_) : 0);
 }
 
 void DirectConv2dFilter::prepare(float* workspace) {
@@ -106,7 +109,7 @@ void DirectConv2dFilter::run(const Images& images, const float* x, const float* 
 
 void DirectConv2dFilter::finish(Into into, float* dw) const {
   const Packing group = packing(shape_);
-  if (into == Into::overwrite) std::fill_n(dw, shape_.filter().elements(), 0.0f);
+  if (into == Into::overwrite) std::fill_n(dw, shape_.groups * group.k * group.taps, 0.0f);
   for (int64_t g = 0; g < shape_.groups; ++g)
     direct_loops().add_unpacked(group, packed_ + g * direct_loops().packed_floats(group), dw + g * group.k * group.taps);
 }

@@ -1,18 +1,16 @@
 // Convolutions through the direct loops: padding, packing of filters, group by group, over ranges of images.
 #pragma once
 
+#include <string>
+
 #include "fovea/backend/eigen/direct.h"
-#include "fovea/graph/op.h"
+#include "fovea/backend/eigen/images.h"
 
 namespace fovea::eigen {
 
-// Images [first, first + count) of a batch.
-struct Images {
-  int64_t first = 0, count = 0;
-};
-
 // Whether the direct loops have enough pixels in a line to fill their tiles.
 bool direct_suits(const Conv2dShape& shape);
+std::string direct_algorithm();
 
 class DirectConv2dForward {
  public:
@@ -32,7 +30,6 @@ class DirectConv2dFilter {
  public:
   explicit DirectConv2dFilter(const Conv2dShape& shape) : shape_(shape) {}
   int64_t workspace_floats() const;
-  int64_t images_at_a_time() const;  // for short loops enough, and no more than a cache holds
   int64_t readable_behind_dy() const { return direct_loops().lanes * 2; }
   void prepare(float* workspace);                                         // of each run
   void run(const Images& images, const float* x, const float* dy) const;  // x of the batch, dy of the range

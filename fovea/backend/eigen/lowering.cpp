@@ -9,23 +9,34 @@
 namespace fovea::eigen {
 namespace {
 
+// Both go through runs of any length in pieces of fixed lengths, which become whole vectors.
 struct Copy {
+  template <int64_t piece>
+  [[gnu::always_inline]] static void pieces(float* __restrict patch, const float* __restrict pixels, int64_t& i, int64_t count) {
+    for (; i + piece <= count; i += piece) std::memcpy(patch + i, pixels + i, piece * sizeof(float));
+  }
   [[gnu::always_inline]] static void inside(float* __restrict patch, const float* __restrict pixels, int64_t count) {
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16) std::memcpy(patch + i, pixels + i, 16 * sizeof(float));
-    for (; i + 4 <= count; i += 4) std::memcpy(patch + i, pixels + i, 4 * sizeof(float));
-    for (; i < count; ++i) patch[i] = pixels[i];
+    pieces<16>(patch, pixels, i, count);
+    pieces<4>(patch, pixels, i, count);
+    pieces<1>(patch, pixels, i, count);
   }
   [[gnu::always_inline]] static void outside(float* patch, int64_t count) { std::fill_n(patch, count, 0.0f); }
 };
 
 struct Add {
+  template <int64_t piece>
+  [[gnu::always_inline]] static void pieces(const float* __restrict patch, float* __restrict pixels, int64_t& i, int64_t count) {
+    for (; i + piece <= count; i += piece)
+#pragma omp simd
+      for (int64_t j = 0; j < piece; ++j) pixels[i + j] += patch[i + j];
+  }
   [[gnu::always_inline]] static void inside(const float* __restrict patch, float* __restrict pixels, int64_t count) {
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16)
-#pragma omp simd
-      for (int64_t j = i; j < i + 16; ++j) pixels[j] += patch[j];
-    for (; i < count; ++i) pixels[i] += patch[i];
+    pieces<16>(patch, pixels, i, count);
+    pieces<8>(patch, pixels, i, count);
+    pieces<4>(patch, pixels, i, count);
+    pieces<1>(patch, pixels, i, count);
   }
   [[gnu::always_inline]] static void outside(const float*, int64_t) {}
 };

@@ -5,7 +5,7 @@
 
 namespace fovea::eigen {
 
-// Output pixels (n, p, q) in their order, of one group of channels.
+// Output pixels (n, p, q) in their order from an image on, of one group of channels.
 struct PatchRows {
   int64_t first = 0, count = 0, group = 0;
 };
@@ -15,7 +15,7 @@ inline int64_t patch_length(const Conv2dShape& shape) { return shape.window.r * 
 // Output pixels whose patches are lowered at a time: as many as half a second-level cache holds.
 int64_t block_rows(const Conv2dShape& shape);
 
-// columns (count, patch_length) = the patches of x (n, h, w, c), zero outside the image.
+// columns (count, patch_length) = the patches of x (n, h, w, c) from that image on, zero outside the images.
 void gather_patches(const Conv2dShape& shape, const PatchRows& rows, const float* x, float* columns);
 
 // dx += the patches in columns, each at its place.

@@ -123,7 +123,7 @@ void max_pool_backward(const MaxPoolBackward& op, const Buffers& buffers, void* 
                            .workspace = static_cast<int32_t*>(workspace)});
     return;
   }
-  if (op.into == Into::overwrite) std::fill_n(dx, op.shape.x().elements(), 0.0f);
+  if (op.into == Into::overwrite) std::fill_n(dx, buffers.out[0].shape.elements(), 0.0f);
   add_to_largest(op.shape, input(buffers, 0), static_cast<const uint16_t*>(argmax), dx);
 }
 
@@ -172,7 +172,7 @@ void avg_pool_forward(const AvgPoolForward& op, const Buffers& buffers, void*) {
 
 void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, void*) {
   float* dx = output(buffers, 0);
-  if (op.into == Into::overwrite) std::fill_n(dx, op.shape.x().elements(), 0.0f);
+  if (op.into == Into::overwrite) std::fill_n(dx, buffers.out[0].shape.elements(), 0.0f);
   spread(op.shape, op.count_padding, input(buffers, 0), dx);
 }
 

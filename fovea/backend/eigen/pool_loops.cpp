@@ -217,23 +217,25 @@ void backward_lines(const MaxPoolGradient& pool) {
   for (int64_t n = 0; n < shape.n; ++n)
     for (int64_t p = 0; p < shape.p; ++p) {
       const int64_t from = (n * shape.p + p) * line_out;
-      const float* dy = pool.dy + from;
-      const uint8_t* argmax = pool.argmax + from;
-      if (pool.y == nullptr) {
-        for (int64_t j = 0; j < line_out; ++j) gradient[j] = dy[j];
-      } else {
-        const float* y = pool.y + from;
+      const float* __restrict dy = pool.dy + from;
+      const uint8_t* __restrict argmax = pool.argmax + from;
 #pragma omp simd
-        for (int64_t j = 0; j < line_out; ++j) gradient[j] = y[j] <= 0 ? 0 : dy[j];
+      for (int64_t j = 0; j < covered; ++j) gradient[j] = dy[source[j]];
+      for (int64_t j = 0; j < covered; ++j) largest[j] = argmax[source[j]] - number[j];
+      if (pool.y != nullptr) {
+        const float* __restrict y = pool.y + from;
+#pragma omp simd
+        for (int64_t j = 0; j < covered; ++j) {
+          const float maximum = y[source[j]];
+          gradient[j] = maximum <= 0 ? 0 : gradient[j];
+        }
       }
-#pragma omp simd
-      for (int64_t j = 0; j < line_out; ++j) largest[j] = argmax[j];
       for (int64_t r = 0; r < shape.r; ++r) {
         float* __restrict dx = pool.dx + (n * shape.h + p * shape.r + r) * line;
         const int32_t first = static_cast<int32_t>(r * shape.s);
 #pragma omp simd
         for (int64_t j = 0; j < covered; ++j) {
-          const float value = largest[source[j]] == first + number[j] ? gradient[source[j]] : 0;
+          const float value = largest[j] == first ? gradient[j] : 0;
           dx[j] = mode == MaxPoolGradient::Mode::add ? dx[j] + value : value;
         }
       }
