@@ -9,6 +9,8 @@ class EigenBackend : public reference::ReferenceBackend {
  public:
   std::string_view name() const override { return "eigen"; }
 
+  std::optional<Claim> claim(const Neighbours&, const Limits&) override;
+
   using ReferenceBackend::make;
   KernelPtr make(const Augment&, const Limits&) override;
   KernelPtr make(const Reorder&, const Limits&) override;

@@ -4,7 +4,7 @@
 #include "fovea/backend/eigen/backend.h"
 #include "fovea/backend/eigen/clones.h"
 #include "fovea/backend/eigen/kernel.h"
-#include "fovea/backend/eigen/pool_loops.h"
+#include "fovea/backend/eigen/pool_shape.h"
 
 namespace fovea::eigen {
 namespace {
@@ -30,24 +30,6 @@ template <class Body>
   for (int64_t n = 0; n < shape.n; ++n)
     for (int64_t p = 0; p < shape.p(); ++p)
       for (int64_t q = 0; q < shape.q(); ++q) body(n, p, q, pixel++);
-}
-
-PoolLoopShape loop_shape(const PoolShape& shape) {
-  const Window& window = shape.window;
-  return {.n = shape.n,
-          .h = shape.h,
-          .w = shape.w,
-          .c = shape.c,
-          .p = shape.p(),
-          .q = shape.q(),
-          .r = window.r,
-          .s = window.s,
-          .stride_h = window.stride_h,
-          .stride_w = window.stride_w,
-          .pad_top = window.pad_top,
-          .pad_left = window.pad_left,
-          .dilation_h = window.dilation_h,
-          .dilation_w = window.dilation_w};
 }
 
 // ---- maxima with places of two bytes; pool_loops.h has those of one ----
@@ -92,7 +74,7 @@ void max_pool_forward(const MaxPoolForward& op, const Buffers& buffers, void* wo
   void* argmax = buffers.out.size() > 1 ? buffers.out[1].data : nullptr;
   int32_t* places = static_cast<int32_t*>(workspace);
   if (argmax_dtype(op.shape.window) == DType::u8)
-    pool_loops().forward({loop_shape(op.shape), input(buffers, 0), output(buffers, 0), static_cast<uint8_t*>(argmax), places});
+    pool_loops().forward({loop_shape(op.shape, op.shape.n), input(buffers, 0), output(buffers, 0), static_cast<uint8_t*>(argmax), places});
   else
     large_max_pool(op.shape, input(buffers, 0), output(buffers, 0), static_cast<uint16_t*>(argmax), places);
 }
@@ -115,7 +97,7 @@ void max_pool_backward(const MaxPoolBackward& op, const Buffers& buffers, void* 
   const void* argmax = buffers.in[1].data;
   if (argmax_dtype(op.shape.window) == DType::u8) {
     using Mode = MaxPoolGradient::Mode;
-    pool_loops().backward({.shape = loop_shape(op.shape),
+    pool_loops().backward({.shape = loop_shape(op.shape, op.shape.n),
                            .dy = input(buffers, 0),
                            .argmax = static_cast<const uint8_t*>(argmax),
                            .dx = dx,
@@ -180,11 +162,11 @@ void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, void*)
 
 KernelPtr EigenBackend::make(const MaxPoolForward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, max_pool_forward, max_pool_workspace(loop_shape(op.shape)));
+  return kernel("loops", op, max_pool_forward, max_pool_workspace(loop_shape(op.shape, op.shape.n)));
 }
 KernelPtr EigenBackend::make(const MaxPoolBackward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, max_pool_backward, max_pool_workspace(loop_shape(op.shape)));
+  return kernel("loops", op, max_pool_backward, max_pool_workspace(loop_shape(op.shape, op.shape.n)));
 }
 KernelPtr EigenBackend::make(const AvgPoolForward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
