@@ -111,7 +111,12 @@ TEST(Augment, CropsByEveryOffsetAndMirrorsHalf) {
                 same = same && std::abs(batch.pixel(n, h, w) - expected) < 1e-3;
               }
             fits += same;
-            if (same) ++seen[{dy, dx, mirrored}];
+            if (!same) continue;
+            ++seen[{dy, dx, mirrored}];
+            const Random4 bits = philox(5, Draw::augment, epoch, static_cast<uint32_t>(n), 0);
+            EXPECT_EQ(dy, static_cast<int>(to_below(bits.v[0], 3)) - 1);
+            EXPECT_EQ(dx, static_cast<int>(to_below(bits.v[1], 3)) - 1) << "the mirror comes after the crop";
+            EXPECT_EQ(mirrored, bits.v[2] >= 0x80000000u);
           }
       ASSERT_EQ(fits, 1) << "image " << n << " of epoch " << epoch;
     }

@@ -134,9 +134,10 @@ TEST_P(NonFiniteTest, ScoreCountsThem) {
   EXPECT_EQ(metrics[3], 2);
 }
 
-TEST_P(NonFiniteTest, NanPassesReluAndMaxPool) {
-  const std::vector<double> y = run(ActivationForward{Activation::relu, 19, {}}, {operand_of<float>({19}, std::vector<float>(19, nan))});
-  for (const double value : y) EXPECT_TRUE(std::isnan(value));
+TEST_P(NonFiniteTest, NanPassesActivationsAndMaxPool) {
+  for (const Activation activation : {Activation::relu, Activation::sigmoid, Activation::tanh})
+    for (const double value : run(ActivationForward{activation, 19, {}}, {operand_of<float>({19}, std::vector<float>(19, nan))}))
+      EXPECT_TRUE(std::isnan(value)) << name_of(activation);
   const PoolShape shape = {.n = 1, .h = 2, .w = 2, .c = 17, .window = {.r = 2, .s = 2}};
   for (size_t place = 0; place < 4; ++place) {
     std::vector<float> x(4 * 17, 3.0f);
@@ -146,6 +147,21 @@ TEST_P(NonFiniteTest, NanPassesReluAndMaxPool) {
     for (const double value : values_of(out[0])) EXPECT_TRUE(std::isnan(value));
     EXPECT_EQ(values_of(out[1]), std::vector<double>(17, static_cast<double>(place)));
   }
+}
+
+TEST_P(NonFiniteTest, LargeArgumentsStayFinite) {
+  const Operand x = operand_of<float>({4}, {-infinity, -200.0f, 200.0f, infinity});
+  const std::vector<double> sigmoid = run(ActivationForward{Activation::sigmoid, 4, {}}, {x});
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(sigmoid[i], i < 2 ? 0 : 1, 1e-37);
+  EXPECT_EQ(run(ActivationForward{Activation::tanh, 4, {}}, {x}), (std::vector<double>{-1, -1, 1, 1}));
+  const std::vector<Operand> logits = {operand_of<float>({2, 3}, {1000, 0, -1000, 1000, 0, -1000}), operand_of<int32_t>({2}, {0, 2})};
+  EXPECT_EQ(run(SoftmaxCrossEntropyForward{2, 3, 0, {}}, logits), (std::vector<double>{0, 2000}));
+  EXPECT_EQ(run(SoftmaxCrossEntropyBackward{{2, 3, 0, {}}, 2}, logits), (std::vector<double>{0, 0, 0, 0.5, 0, -0.5}));
+  const std::vector<Operand> binary = {operand_of<float>({3, 1}, {-200, 200, 200}), operand_of<int32_t>({3}, {1, 1, 0})};
+  const std::vector<double> loss = run(BinaryCrossEntropyForward{3, 0, {}}, binary);
+  EXPECT_NEAR(loss[1], 0, 1e-37);
+  EXPECT_EQ(loss[0], 200);
+  EXPECT_EQ(loss[2], 200);
 }
 
 TEST_P(NonFiniteTest, MaxPoolTakesMinusInfinityFromInsideTheImage) {

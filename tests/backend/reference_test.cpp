@@ -6,6 +6,7 @@
 
 #include "fovea/backend/registry.h"
 #include "fovea/base/error.h"
+#include "fovea/base/philox.h"
 #include "tests/backend/case_runner.h"
 
 namespace fovea::test {
@@ -137,6 +138,8 @@ TEST(ReferenceDropout, KeepsAboutTheRightShareOfTheRightElements) {
     count += value != 0;
   }
   EXPECT_NEAR(count / 32008, 0.75, 0.012);  // five standard deviations
+  for (const uint32_t element : {0u, 1u, 2u, 3u, 4u, 1999u, 4000u})
+    EXPECT_EQ(y[5 * 4001 + element] != 0, philox(9, 3 | 3 << 8, 4, 2 + 5, element / 4).v[element % 4] >= 0x40000000u) << element;
   DropoutForward other_layer = op, next_sample = op;
   other_layer.layer = 4;
   next_sample.first_sample = 3;
