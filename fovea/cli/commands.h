@@ -13,5 +13,6 @@ void add_models(CLI::App& program);
 void add_plan(CLI::App& program);
 void add_doctor(CLI::App& program);
 void add_table(CLI::App& program);
+void add_plot(CLI::App& program);
 
 }  // namespace fovea::cli

@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   cli::add_plan(program);
   cli::add_doctor(program);
   cli::add_table(program);
+  cli::add_plot(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -12,7 +12,7 @@
 namespace fovea::report {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 constexpr int64_t schema_version = 1;
 
@@ -20,7 +20,8 @@ std::filesystem::path file_of(const std::filesystem::path& path, std::string_vie
   return std::filesystem::is_directory(path) ? path / name : path;
 }
 
-Json parse(const std::string& text, const std::string& file) {
+// `line`: of the file, where the text begins.
+Json parse(std::string_view text, const std::string& file, int line) {
   try {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
@@ -28,19 +29,19 @@ Json parse(const std::string& text, const std::string& file) {
     const auto newlines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
     const bool cut = error.byte >= text.size();
     throw Error(ExitCode::data, cut ? "the record ends before its JSON does" : "the record is not JSON from here on")
-        .at(file, static_cast<int>(newlines) + 1)
-        .help("name the result.json that `fovea train` wrote");
+        .at(file, static_cast<int>(newlines) + line)
+        .help("docs/results.md describes the records");
   }
 }
 
 // Members of one JSON object; every one must be there and of its kind.
 class Members {
  public:
-  Members(const Json& object, std::string file) : object_(object), file_(std::move(file)) {
+  Members(const Json& object, std::string file, int line = 0) : object_(object), file_(std::move(file)), line_(line) {
     if (!object.is_object()) throw error(fmt::format("the record is {}, not an object", object.type_name()));
   }
 
-  Members object(const char* key) const { return {find(key), file_}; }
+  Members object(const char* key) const { return {find(key), file_, line_}; }
   std::string string(const char* key) const {
     const Json& value = find(key);
     if (!value.is_string()) throw wrong_kind(key, "a string");
@@ -51,6 +52,11 @@ class Members {
     if (!value.is_number_integer()) throw wrong_kind(key, "an integer");
     return value.get<int64_t>();
   }
+  std::vector<std::pair<std::string, double>> numbers() const {
+    std::vector<std::pair<std::string, double>> all;
+    for (const auto& [key, value] : object_.items()) all.emplace_back(key, number(key.c_str()));
+    return all;
+  }
   double number(const char* key) const {
     const Json& value = find(key);
     if (!value.is_number()) throw wrong_kind(key, "a number");
@@ -58,7 +64,7 @@ class Members {
   }
 
   Error error(const std::string& message) const {
-    return Error(ExitCode::data, message).at(file_).help("docs/results.md describes what a result.json holds");
+    return Error(ExitCode::data, message).at(file_, line_).help("docs/results.md describes the records");
   }
 
  private:
@@ -73,7 +79,13 @@ class Members {
 
   const Json& object_;
   std::string file_;
+  int line_;  // 0: the file as a whole
 };
+
+void check_version(const Members& members) {
+  if (const int64_t version = members.integer("schema_version"); version != schema_version)
+    throw members.error(fmt::format("the record has schema_version {}, this program reads {}", version, schema_version));
+}
 
 // Lines of a text with commas, the place of each column known by its name.
 class CommaTable {
@@ -128,10 +140,9 @@ class CommaTable {
 RunRecord read_run(const std::filesystem::path& path) {
   RunRecord record;
   record.file = file_of(path, "result.json").string();
-  const Json json = parse(read_file(record.file), record.file);
+  const Json json = parse(read_file(record.file), record.file, 1);
   const Members members(json, record.file);
-  if (const int64_t version = members.integer("schema_version"); version != schema_version)
-    throw members.error(fmt::format("the record has schema_version {}, this program reads {}", version, schema_version));
+  check_version(members);
   record.model = members.string("model");
   record.data = members.string("data");
   record.backend = members.string("backend");
@@ -161,6 +172,30 @@ std::vector<HistoryRow> read_history(const std::filesystem::path& path) {
   }
   if (rows.empty()) throw table.error("the history holds no epoch");
   return rows;
+}
+
+std::vector<Measurement> read_speeds(const std::filesystem::path& path) {
+  const std::string file = path.string(), text = read_file(file);
+  std::vector<Measurement> speeds;
+  int line = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const Json json = parse(std::string_view(text).substr(begin, end - begin), file, ++line);
+    begin = end + 1;
+    const Members members(json, file, line), configuration = members.object("configuration");
+    check_version(members);
+    if (members.string("unit") != "images/s") continue;
+    Measurement speed;
+    speed.experiment = members.string("experiment");
+    speed.cpu = members.object("machine").string("cpu");
+    speed.commit = members.string("commit");
+    speed.model = configuration.string("model");
+    speed.batch = configuration.integer("batch");
+    speed.threads = configuration.integer("threads");
+    speed.medians = members.object("median").numbers();
+    speeds.push_back(speed);
+  }
+  return speeds;
 }
 
 }  // namespace fovea::report

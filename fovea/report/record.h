@@ -1,10 +1,11 @@
-// What a run left behind, read again: result.json and history.csv, as docs/results.md describes them.
+// What a run left behind, read again: result.json, history.csv and the lines of results/*.jsonl, as docs/results.md describes them.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace fovea::report {
@@ -28,5 +29,16 @@ struct HistoryRow {
 
 // `path`: a history.csv, or the folder of a run. Throws Error (data) on whatever is not such a history.
 std::vector<HistoryRow> read_history(const std::filesystem::path& path);
+
+// One line of a file in results/.
+struct Measurement {
+  std::string experiment, cpu, commit;
+  std::string model;  // of the configuration, like the next two
+  int64_t batch = 0, threads = 0;
+  std::vector<std::pair<std::string, double>> medians;  // by label
+};
+
+// The speeds (unit images/s) in a .jsonl file, in its order. Throws Error (data) with the line of whatever is not a record.
+std::vector<Measurement> read_speeds(const std::filesystem::path& path);
 
 }  // namespace fovea::report

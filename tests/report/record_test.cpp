@@ -1,6 +1,8 @@
 // Records read back, and what is said of files that are none.
 #include "fovea/report/record.h"
 
+#include <fmt/format.h>
+
 #include "tests/report/run_files.h"
 
 namespace fovea::report {
@@ -110,6 +112,33 @@ TEST(ReadHistory, NamesTheLineOfAFault) {
   EXPECT_NE(fault("epoch,valid_accuracy\n1,0.5\n").find("no column `train_accuracy`"), std::string::npos);
   EXPECT_NE(fault("epoch,train_accuracy,valid_accuracy\n").find("no epoch"), std::string::npos);
   EXPECT_NE(fault("").find("no epoch"), std::string::npos);
+}
+
+constexpr std::string_view speed =
+    R"({"schema_version": 1, "experiment": "speed/x", "unit": "images/s", "median": {"fovea": 12.5, "PyTorch": 10},)"
+    R"( "configuration": {"model": "lenet5", "batch": 64, "threads": 1}, "machine": {"cpu": "a CPU"}, "commit": "0123abc"})";
+constexpr std::string_view other = R"({"schema_version": 1, "unit": "s", "configuration": {}})";
+
+TEST(ReadSpeeds, TakesTheSpeedsAlone) {
+  const RunFiles files;
+  const std::vector<Measurement> speeds = read_speeds(files.plant("a.jsonl", fmt::format("{}\n{}\n{}\n", other, speed, speed)));
+  ASSERT_EQ(speeds.size(), 2U);
+  EXPECT_EQ(speeds[0].experiment, "speed/x");
+  EXPECT_EQ(speeds[0].cpu, "a CPU");
+  EXPECT_EQ(speeds[0].commit, "0123abc");
+  EXPECT_EQ(speeds[0].model, "lenet5");
+  EXPECT_EQ(speeds[0].batch, 64);
+  EXPECT_EQ(speeds[0].threads, 1);
+  EXPECT_EQ(speeds[0].medians, (std::vector<std::pair<std::string, double>>{{"fovea", 12.5}, {"PyTorch", 10}}));
+}
+
+TEST(ReadSpeeds, NamesTheLineOfAFault) {
+  const RunFiles files;
+  std::string text = error_text([&] { read_speeds(files.plant("a.jsonl", fmt::format("{}\n{{\n", speed))); });
+  EXPECT_NE(text.find("a.jsonl:2"), std::string::npos) << text;
+  text = error_text([&] { read_speeds(files.plant("a.jsonl", fmt::format("{}\n{}\n{{\"unit\": 1}}", speed, other))); });
+  EXPECT_NE(text.find("a.jsonl:3"), std::string::npos) << text;
+  EXPECT_NE(text.find("lacks `configuration`"), std::string::npos) << text;
 }
 
 }  // namespace

@@ -1,0 +1,107 @@
+#include "fovea/report/svg.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace fovea::report {
+namespace {
+
+struct Colour {
+  const char *name, *light, *dark;
+};
+// In the order of Ink. The series are told apart by eyes of every kind of colour vision, on both cards.
+constexpr std::array<Colour, 11> colours = {{
+    {"strong", "#1f2328", "#f0f6fc"},
+    {"plain", "#424a53", "#c9d1d9"},
+    {"faint", "#6e7781", "#8b949e"},
+    {"grid", "#e4e8ec", "#2d333b"},
+    {"s0", "#0a69da", "#58a6ff"},
+    {"s1", "#d4650b", "#f0883e"},
+    {"s2", "#1a7f5a", "#3fb98a"},
+    {"s3", "#a3379b", "#d78bd1"},
+    {"s4", "#8a6d00", "#d3b13c"},
+    {"s5", "#5b6470", "#9aa5b1"},
+    {"card", "#ffffff", "#161b22"},
+}};
+constexpr const char* fonts = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
+
+const char* name_of(Ink ink) { return colours[static_cast<size_t>(ink)].name; }
+
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char letter : text) switch (letter) {
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      default:
+        result += letter;
+    }
+  return result;
+}
+
+std::string colour_rules(const char* Colour::*page) {
+  std::string rules;
+  for (const Colour& colour : colours) rules += fmt::format(".{}{{color:{}}}", colour.name, colour.*page);
+  return rules;
+}
+
+}  // namespace
+
+Ink series_ink(size_t index) { return static_cast<Ink>(static_cast<size_t>(Ink::series0) + index % 6); }
+
+void Svg::line(Point from, Point to, Ink ink) {
+  body_ += fmt::format("<path class=\"{}\" stroke=\"currentColor\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>\n", name_of(ink), from.x, from.y,
+                       to.x, to.y);
+}
+
+void Svg::path(std::span<const Point> points, Ink ink) {
+  std::string steps;
+  for (const Point& point : points) steps += fmt::format("{}{:.1f} {:.1f}", steps.empty() ? 'M' : 'L', point.x, point.y);
+  body_ +=
+      fmt::format("<path class=\"{}\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2.2\" stroke-linejoin=\"round\" d=\"{}\"/>\n",
+                  name_of(ink), steps);
+}
+
+void Svg::dot(Point centre, double radius, Ink ink) {
+  body_ += fmt::format("<circle class=\"{}\" fill=\"currentColor\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>\n", name_of(ink), centre.x,
+                       centre.y, radius);
+}
+
+void Svg::bar(const Box& box, Ink ink) {
+  body_ += fmt::format("<rect class=\"{}\" fill=\"currentColor\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"3\"/>\n",
+                       name_of(ink), box.x, box.y, box.width, box.height);
+}
+
+void Svg::text(Point baseline, std::string_view text, const TextStyle& style) {
+  constexpr std::array<const char*, 3> anchors = {"start", "middle", "end"};
+  body_ +=
+      fmt::format("<text class=\"{}\" fill=\"currentColor\" x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{}\" text-anchor=\"{}\"{}>{}</text>\n",
+                  name_of(style.ink), baseline.x, baseline.y, style.size, anchors[static_cast<size_t>(style.anchor)],
+                  style.ink == Ink::strong ? " font-weight=\"600\"" : "", escaped(text));
+}
+
+std::string Svg::picture(double width, double height, std::string_view title) const {
+  return fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:g} {1:g}\" width=\"{0:g}\" height=\"{1:g}\" role=\"img\" "
+      "font-family=\"{2}\">\n<title>{3}</title>\n<style>\n{4}\n@media(prefers-color-scheme:dark){{{5}}}\n</style>\n"
+      "<rect class=\"card\" fill=\"currentColor\" width=\"{0:g}\" height=\"{1:g}\" rx=\"10\"/>\n{6}</svg>\n",
+      width, height, fonts, escaped(title), colour_rules(&Colour::light), colour_rules(&Colour::dark), body_);
+}
+
+double text_width(std::string_view text, double size) {
+  const auto letters = std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xC0) != 0x80; });
+  return 0.56 * size * static_cast<double>(letters);
+}
+
+}  // namespace fovea::report
