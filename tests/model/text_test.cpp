@@ -144,6 +144,11 @@ TEST(Text, PlacesSyntaxErrors) {
   EXPECT_NE(complaint([] { TextTable::parse("a = \"\xff\"", "r.toml"); }).find("--> r.toml:1"), std::string::npos);
 }
 
+TEST(Text, DoubleCommasAreRefused) {
+  const std::string said = complaint([] { TextTable::parse("a = 1\nb = [1,,2]\n", "r.toml"); });
+  EXPECT_NE(said.find("--> r.toml:2"), std::string::npos) << said;
+}
+
 TEST(Text, EmptyArraysAreRefused) {
   EXPECT_EQ(complaint([] { TextTable::parse("a = []", "r.toml").integers("a"); }), "error: `a` is an empty array\n  --> r.toml:1");
 }
