@@ -66,10 +66,11 @@ def rows_of_accuracy(record):
 
 def rows_of_speed(record):
     setting, ratio = record["configuration"], record["ratio"]
-    peer = f"{ratio['to']} {record['versions']['torch']}"
-    yield [f"{setting['model']}, batch {setting['batch']:,}, {of(setting['threads'], 'thread')}", ratio["of"],
-           f"{record['median'][ratio['of']]:,.0f}", peer, f"{record['median'][ratio['to']]:,.0f}", f"**{ratio['median']:.2f}**",
-           f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])), machine_of(record), *origin_of(record)]
+    median = record["median"]
+    yield [f"{setting['model']}, batch {setting['batch']:,}, {of(setting['threads'], 'thread')}",
+           f"{median[ratio['of']]:,.0f} ({ratio['of']})", f"{median[ratio['to']]:,.0f} ({ratio['to']}, {record['versions']['torch']})",
+           f"**{ratio['median']:.2f}**", f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])),
+           machine_of(record), *origin_of(record)]
 
 
 def rows_of_time(record):
@@ -79,8 +80,7 @@ def rows_of_time(record):
 
 TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers
     ("share", rows_of_accuracy, ["Test accuracy", "by", "median:", "lowest – highest:", "seeds:", "machine", "measured"]),
-    ("images/s", rows_of_speed, ["Training speed", "of", "images/s:", "beside", "images/s:", "ratio:", "lowest – highest:", "rounds:",
-                                 "machine", "measured"]),
+    ("images/s", rows_of_speed, ["Training speed, images/s", "of", "beside", "ratio:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("s", rows_of_time, ["Time", "of", "median:", "runs:", "machine", "measured"]),
 ]
 
