@@ -4,21 +4,36 @@
 #include <fmt/ranges.h>
 
 #include "fovea/backend/eigen/backend.h"
+#include "fovea/backend/module.h"
 #include "fovea/backend/reference/backend.h"
 #include "fovea/base/error.h"
 
 namespace fovea {
 
+namespace {
+
+std::unique_ptr<Backend> open_cuda() {
+  const Module& module = cuda_module();
+  if (!module.absence.none())
+    throw Error(ExitCode::device, "backend `cuda` is not available here: " + module.absence.because).help(module.absence.remedy);
+  return module.table->open();
+}
+
+}  // namespace
+
 std::vector<BackendEntry> list_backends() {
+  const Absence& no_cuda = cuda_module().absence;
   return {
       {"reference", "plain loops with wide accumulators, one thread: the judge of all others", Purpose::correctness, "", ""},
       {"eigen", "im2col, Eigen matrix products and vectorised loops, one thread: the sequential baseline", Purpose::speed, "", ""},
+      {"cuda", "own CUDA kernels on the first GPU", Purpose::speed, no_cuda.because, no_cuda.remedy},
   };
 }
 
 std::unique_ptr<Backend> open_backend(std::string_view name) {
   if (name == "reference") return std::make_unique<reference::ReferenceBackend>();
   if (name == "eigen") return std::make_unique<eigen::EigenBackend>();
+  if (name == "cuda") return open_cuda();
   std::vector<std::string> known;
   for (const BackendEntry& entry : list_backends()) known.push_back(entry.name);
   throw Error(ExitCode::device, fmt::format("there is no backend `{}`", name))

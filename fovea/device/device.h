@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,6 +25,19 @@ class Memory {
   virtual size_t bytes() const = 0;
 };
 
+// Work that was enqueued once and can be enqueued again as a whole: the same steps on the same addresses.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay(Stream& stream) = 0;
+  virtual size_t steps() const = 0;  // kernels, copies and fills in it
+};
+
+struct MemoryStatus {
+  size_t free = 0, total = 0;  // bytes of the device, other programs included
+  int64_t allocations = 0;     // by `allocate` and `resident`, since the device was opened
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -37,6 +52,12 @@ class Device {
   virtual void upload(void* to, const void* from, size_t bytes, Stream& stream) = 0;
   virtual void download(void* to, const void* from, size_t bytes, Stream& stream) = 0;
   virtual void fill(void* to, std::byte value, size_t bytes, Stream& stream) = 0;
+
+  // What `enqueue` enqueues on this stream is kept, not run; it may neither allocate nor upload, download or synchronise.
+  // nullptr, and nothing was called, where the device cannot record: on the host.
+  virtual std::unique_ptr<Recording> record(Stream&, const std::function<void()>&) { return nullptr; }
+
+  virtual MemoryStatus memory_status() const = 0;
 };
 
 std::unique_ptr<Device> make_host_device();

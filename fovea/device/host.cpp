@@ -15,6 +15,8 @@ namespace {
 
 constexpr size_t alignment = 256;
 
+size_t pages_in_bytes(int pages) { return static_cast<size_t>(sysconf(pages)) * static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
+
 class HostStream final : public Stream {
  public:
   void synchronize() override {}
@@ -24,9 +26,9 @@ class HostMemory final : public Memory {
  public:
   explicit HostMemory(size_t bytes) : bytes_(bytes), data_(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)) {
     if (data_ == nullptr && bytes > 0) {
-      const double free_gib = static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 30);
-      throw Error(ExitCode::memory, fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free",
-                                                static_cast<double>(bytes) / (1 << 30), free_gib))
+      throw Error(ExitCode::memory,
+                  fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free", static_cast<double>(bytes) / (1 << 30),
+                              static_cast<double>(pages_in_bytes(_SC_AVPHYS_PAGES)) / (1 << 30)))
           .help("use a smaller batch or a smaller network");
     }
   }
@@ -62,11 +64,18 @@ class HostDevice final : public Device {
  public:
   std::string name() const override { return fmt::format("{}, {} threads", processor_name(), usable_threads()); }
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<HostStream>(); }
-  std::unique_ptr<Memory> allocate(size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  std::unique_ptr<Memory> allocate(size_t bytes) override {
+    ++allocations_;
+    return std::make_unique<HostMemory>(bytes);
+  }
   std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream&) override { return std::make_unique<BorrowedMemory>(host); }
   void upload(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void fill(void* to, std::byte value, size_t bytes, Stream&) override { std::memset(to, std::to_integer<int>(value), bytes); }
+  MemoryStatus memory_status() const override { return {pages_in_bytes(_SC_AVPHYS_PAGES), pages_in_bytes(_SC_PHYS_PAGES), allocations_}; }
+
+ private:
+  int64_t allocations_ = 0;
 };
 
 }  // namespace

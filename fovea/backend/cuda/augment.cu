@@ -1,0 +1,122 @@
+// From stored pixels to a normalised batch in one kernel, and from one layout to the other.
+#include <array>
+#include <span>
+
+#include "fovea/backend/augment_pixels.h"
+#include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/kernel.h"
+#include "fovea/base/error.h"
+
+namespace fovea::cuda {
+namespace {
+
+struct Batch {
+  AugmentRule rule;
+  int64_t n, c;
+  int64_t elements;  // of one image
+};
+
+struct Source {
+  const uint8_t* pixels;
+  const int32_t* labels;
+  const StepControl* control;
+  const Normalisation* factors;  // per channel
+};
+
+constexpr int per_block = 4 * block_threads;
+
+// A block writes per_block elements of one image. Every thread works out the placement: one for all would take as long.
+__global__ void __launch_bounds__(block_threads) gather(Batch batch, Source source, float* y, int32_t* t) {
+  const int64_t spans = (batch.elements + per_block - 1) / per_block;
+  for (int64_t span = blockIdx.x; span < batch.n * spans; span += gridDim.x) {
+    const int64_t i = span / spans, first = span % spans * per_block;
+    const Placement placement = place_image(batch.rule, *source.control, i);
+    if (first == 0 && threadIdx.x == 0) t[i] = placement.image < 0 ? ignored_label : source.labels[placement.image];
+    const uint8_t* image = source.pixels + placement.image * batch.elements;
+    const int64_t end = min(first + per_block, batch.elements);
+    for (int64_t element = first + threadIdx.x; element < end; element += block_threads) {
+      const int within = static_cast<int>(element), channels = static_cast<int>(batch.c), width = static_cast<int>(batch.rule.w);
+      const int pixel = within / channels, c = within % channels;
+      float value = 0;
+      if (placement.image >= 0) {
+        const int64_t from = source_pixel(batch.rule, placement, pixel / width, pixel % width);
+        value = normalise(from < 0 ? uint8_t{0} : image[from * batch.c + c], source.factors[c]);
+      }
+      y[i * batch.elements + element] = value;
+    }
+  }
+}
+
+struct Permutation {
+  int64_t sizes[4], strides[4];  // in the order of the axes of y; the strides are those of x
+};
+
+__global__ void __launch_bounds__(block_threads) permute(Permutation by, int64_t elements, const float* x, float* y) {
+  for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < elements; i += int64_t{gridDim.x} * block_threads) {
+    int64_t rest = i, from = 0;
+#pragma unroll
+    for (int axis = 3; axis >= 0; --axis) {
+      from += rest % by.sizes[axis] * by.strides[axis];
+      rest /= by.sizes[axis];
+    }
+    y[i] = x[from];
+  }
+}
+
+// The axes of `tag` as positions within (n, h, w, c).
+std::array<int, 4> axes_of(const std::string& tag) {
+  constexpr std::string_view letters = "nhwc";
+  std::string sorted = tag;
+  std::sort(sorted.begin(), sorted.end());
+  if (sorted != "chnw") throw Error(ExitCode::internal, "`cuda` has no layout `" + tag + "`: only orders of n, h, w and c");
+  std::array<int, 4> axes{};
+  for (size_t i = 0; i < 4; ++i) axes[i] = static_cast<int>(letters.find(tag[i]));
+  return axes;
+}
+
+Permutation permutation(const Reorder& op) {
+  const std::array<int, 4> from = axes_of(op.from), to = axes_of(op.to);
+  int64_t strides[4], stride = 1;  // of x, by axis of the tensor
+  for (size_t i = 4; i-- > 0; stride *= op.shape[from[i]]) strides[from[i]] = stride;
+  Permutation made;
+  for (size_t i = 0; i < 4; ++i) {
+    made.sizes[i] = op.shape[to[i]];
+    made.strides[i] = strides[to[i]];
+  }
+  return made;
+}
+
+}  // namespace
+
+KernelPtr CudaBackend::make(const Augment& op, const Limits&) {
+  require_float(op, op.types);
+  const size_t channels = static_cast<size_t>(op.c);
+  if (op.mean.size() != channels || op.deviation.size() != channels)
+    throw Error(ExitCode::internal, "augment of " + std::to_string(channels) + " channels has " + std::to_string(op.mean.size()) +
+                                        " means and " + std::to_string(op.deviation.size()) + " deviations");
+  require_countable(op, op.h * op.w * op.c);
+  std::vector<Normalisation> factors;
+  for (size_t c = 0; c < channels; ++c) factors.push_back(normalisation(op.mean[c], op.deviation[c]));
+  const auto run = [table = std::make_shared<DeviceTable>(std::as_bytes(std::span(factors)))](const Augment& o, const Buffers& buffers,
+                                                                                              const Launch& launch) {
+    const Batch batch = {rule_of(o), o.n, o.c, o.h * o.w * o.c};
+    const Source source = {input_of<uint8_t>(buffers, 0), input_of<int32_t>(buffers, 1), input_of<StepControl>(buffers, 2),
+                           static_cast<const Normalisation*>(table->data())};
+    const int64_t spans = (batch.elements + per_block - 1) / per_block;
+    gather<<<blocks_for(batch.n * spans, 1), block_threads, 0, launch.stream>>>(batch, source, output(buffers, 0),
+                                                                                output_of<int32_t>(buffers, 1));
+    check_launch("augment");
+  };
+  return kernel("gathered in one kernel", op, run);
+}
+
+KernelPtr CudaBackend::make(const Reorder& op, const Limits&) {
+  if (op.dtype != DType::f32) throw Error(ExitCode::internal, "`cuda` has no reorder of " + std::string(name_of(op.dtype)));
+  return kernel("element by element", op, [by = permutation(op)](const Reorder& o, const Buffers& buffers, const Launch& launch) {
+    const int64_t elements = o.shape.elements();
+    permute<<<blocks_for(elements), block_threads, 0, launch.stream>>>(by, elements, input(buffers, 0), output(buffers, 0));
+    check_launch("reorder");
+  });
+}
+
+}  // namespace fovea::cuda

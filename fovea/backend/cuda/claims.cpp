@@ -1,0 +1,72 @@
+// Which runs of nodes this backend takes as one step: a product with its bias and activation, and a loss with its score and gradient.
+#include "fovea/backend/cuda/claims.h"
+
+#include "fovea/backend/cuda/backend.h"
+
+namespace fovea::cuda {
+namespace {
+
+using graph::Node;
+using graph::ValueId;
+
+// Node i, if it is an Op in float.
+template <class Op>
+const Op* at(const Neighbours& around, size_t i) {
+  if (i >= around.nodes.size()) return nullptr;
+  const Op* op = std::get_if<Op>(&around.nodes[i].op);
+  return op != nullptr && op->types == Types{} ? op : nullptr;
+}
+
+bool is_read_once(const Neighbours& around, ValueId id) { return around.uses[static_cast<size_t>(id)] == 1; }
+
+// product bias [activation]
+template <class Op>
+std::optional<Claim> product_with_bias(const Neighbours& around, KernelPtr (*make)(const Op&, std::optional<Activation>),
+                                       std::string_view name) {
+  const Op* product = at<Op>(around, 0);
+  const BiasForward* bias = at<BiasForward>(around, 1);
+  if (product == nullptr || bias == nullptr) return std::nullopt;
+  const Node &first = around.nodes[0], &second = around.nodes[1];
+  if (second.in[0] != first.out[0] || !is_read_once(around, first.out[0])) return std::nullopt;
+  Claim claim{.nodes = 2,
+              .name = std::string(name) + "+bias",
+              .kernel = nullptr,
+              .in = {first.in[0], first.in[1], second.in[1]},
+              .out = {second.out[0]}};
+  std::optional<Activation> activation;
+  const ActivationForward* third = at<ActivationForward>(around, 2);
+  if (third != nullptr && around.nodes[2].in[0] == second.out[0] && is_read_once(around, second.out[0])) {
+    activation = third->activation;
+    claim.nodes = 3;
+    claim.name += "+" + std::string(name_of(*activation));
+    claim.out = {around.nodes[2].out[0]};
+  }
+  claim.kernel = make(*product, activation);
+  return claim;
+}
+
+// loss score gradient
+std::optional<Claim> scored_loss(const Neighbours& around) {
+  const SoftmaxCrossEntropyForward* loss = at<SoftmaxCrossEntropyForward>(around, 0);
+  if (loss == nullptr || loss->n > largest_scored_batch || at<Score>(around, 1) == nullptr || around.nodes.size() < 3) return std::nullopt;
+  const SoftmaxCrossEntropyBackward* gradient = std::get_if<SoftmaxCrossEntropyBackward>(&around.nodes[2].op);
+  const Node &first = around.nodes[0], &second = around.nodes[1], &third = around.nodes[2];
+  if (gradient == nullptr || second.in != std::vector{first.in[0], first.in[1], first.out[0]} || third.in != first.in ||
+      !is_read_once(around, first.out[0]))
+    return std::nullopt;
+  return Claim{.nodes = 3,
+               .name = "softmax_cross_entropy+score+gradient",
+               .kernel = scored_softmax_cross_entropy(*gradient),
+               .in = first.in,
+               .out = {second.out[0], third.out[0]}};
+}
+
+}  // namespace
+
+std::optional<Claim> CudaBackend::claim(const Neighbours& around, const Limits&) {
+  if (std::optional<Claim> claim = product_with_bias(around, conv2d_with_bias, "conv2d")) return claim;
+  if (std::optional<Claim> claim = product_with_bias(around, linear_with_bias, "linear")) return claim;
+  return scored_loss(around);
+}
+
+}  // namespace fovea::cuda

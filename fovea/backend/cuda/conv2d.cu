@@ -1,0 +1,194 @@
+// Convolution as a product of matrices that are never written down (implicit GEMM): forward, and the gradients of image and filter.
+#include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/claims.h"
+#include "fovea/backend/cuda/patches.cuh"
+
+namespace fovea::cuda {
+namespace {
+
+// A convolution in 32 bits, of as many images as a launch takes.
+struct Sizes {
+  int h, w, c, k, p, q, r, s, groups;
+  int group_c, group_k, taps;  // taps = r s group_c
+
+  explicit Sizes(const Conv2dShape& shape)
+      : h(narrow(shape.h)),
+        w(narrow(shape.w)),
+        c(narrow(shape.c)),
+        k(narrow(shape.k)),
+        p(narrow(shape.p())),
+        q(narrow(shape.q())),
+        r(narrow(shape.window.r)),
+        s(narrow(shape.window.s)),
+        groups(narrow(shape.groups)),
+        group_c(c / groups),
+        group_k(k / groups),
+        taps(r * s * group_c) {}
+  static int narrow(int64_t size) { return static_cast<int>(size); }
+};
+
+int64_t elements_per_image(const Conv2dShape& shape) { return std::max(shape.h * shape.w * shape.c, shape.p() * shape.q() * shape.k); }
+
+int images_per_launch(const Conv2dShape& shape) {
+  int most = 1;
+  for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t, int images) { most = std::max(most, images); });
+  return most;
+}
+
+template <class Op>
+void require_countable_conv2d(const Op& op) {
+  require_float(op, op.types);
+  const Conv2dShape& shape = op.shape;
+  require_countable(op, shape.window, shape.h, shape.w);
+  require_countable(op, elements_per_image(shape));
+  require_countable(op, shape.filter().elements());
+  require_countable(op, shape.window.r * shape.window.s * shape.k);  // the depth of the gradient of the image
+}
+
+template <class ByPixelOrTap>
+ByPixelOrTap patches(const Conv2dShape& shape, int images, const float* x) {
+  const Sizes sizes(shape);
+  const Window& window = shape.window;
+  ByPixelOrTap made;
+  made.data = x;
+  made.pixels = images * sizes.p * sizes.q;
+  made.taps = sizes.taps;
+  made.h = sizes.h, made.w = sizes.w, made.c = sizes.c;
+  made.image = sizes.h * sizes.w * sizes.c;
+  made.stride_h = Sizes::narrow(window.stride_h), made.stride_w = Sizes::narrow(window.stride_w);
+  made.pad_top = Sizes::narrow(window.pad_top), made.pad_left = Sizes::narrow(window.pad_left);
+  made.dilation_h = Sizes::narrow(window.dilation_h), made.dilation_w = Sizes::narrow(window.dilation_w);
+  made.group_c = sizes.group_c;
+  made.by_q = Divider(sizes.q), made.by_p = Divider(sizes.p), made.by_c = Divider(sizes.group_c), made.by_s = Divider(sizes.s);
+  return made;
+}
+
+SpreadOutputs spread_outputs(const Conv2dShape& shape, int images, const float* dy) {
+  const Sizes sizes(shape);
+  const Window& window = shape.window;
+  SpreadOutputs made;
+  made.data = dy;
+  made.pixels = images * sizes.h * sizes.w;
+  made.taps = sizes.r * sizes.s * sizes.group_k;
+  made.p = sizes.p, made.q = sizes.q, made.k = sizes.k;
+  made.image = sizes.p * sizes.q * sizes.k;
+  made.pad_top = Sizes::narrow(window.pad_top), made.pad_left = Sizes::narrow(window.pad_left);
+  made.dilation_h = Sizes::narrow(window.dilation_h), made.dilation_w = Sizes::narrow(window.dilation_w);
+  made.group_k = sizes.group_k;
+  made.by_w = Divider(sizes.w), made.by_h = Divider(sizes.h), made.by_k = Divider(sizes.group_k), made.by_s = Divider(sizes.s);
+  made.by_stride_h = Divider(Sizes::narrow(window.stride_h)), made.by_stride_w = Divider(Sizes::narrow(window.stride_w));
+  return made;
+}
+
+Product forward_product(const Conv2dShape& shape, int images) {
+  const Sizes sizes(shape);
+  return plan_product(images * sizes.p * sizes.q, sizes.group_k, sizes.taps, sizes.groups);
+}
+Product data_product(const Conv2dShape& shape, int images) {
+  const Sizes sizes(shape);
+  return plan_product(images * sizes.h * sizes.w, sizes.group_c, sizes.r * sizes.s * sizes.group_k, sizes.groups);
+}
+Product filter_product(const Conv2dShape& shape, int images) {
+  const Sizes sizes(shape);
+  return plan_product(sizes.taps, sizes.group_k, images * sizes.p * sizes.q, sizes.groups);
+}
+
+using ProductOf = Product (*)(const Conv2dShape&, int);
+
+// The last range of images may have more parts than the full ones.
+size_t workspace_of(const Conv2dShape& shape, ProductOf product) {
+  size_t bytes = 0;
+  for_image_ranges(shape.n, elements_per_image(shape),
+                   [&](int64_t, int images) { bytes = std::max(bytes, product(shape, images).workspace_bytes()); });
+  return bytes;
+}
+
+std::string text_of(const Conv2dShape& shape, ProductOf product) {
+  return "implicit gemm, " + product(shape, images_per_launch(shape)).text();
+}
+
+void conv2d_forward(const Conv2dShape& shape, const Epilogue& like, const Buffers& buffers, const Launch& launch) {
+  const Sizes sizes(shape);
+  for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t first, int images) {
+    const PatchesByPixel x = patches<PatchesByPixel>(shape, images, input(buffers, 0) + first * shape.h * shape.w * shape.c);
+    const Matrix<Along::k> w = {.data = input(buffers, 1),
+                                .rows = sizes.group_k,
+                                .columns = sizes.taps,
+                                .row_stride = sizes.taps,
+                                .column_stride = 1,
+                                .group = sizes.group_k * sizes.taps};
+    Epilogue epilogue = like;
+    epilogue.out = output(buffers, 0) + first * shape.p() * shape.q() * shape.k;
+    epilogue.stride_m = sizes.k;
+    epilogue.group = sizes.group_k;
+    multiply(x, w, forward_product(shape, images), epilogue, launch);
+  });
+}
+
+void conv2d_backward_data(const Conv2dBackwardData& op, const Buffers& buffers, const Launch& launch) {
+  const Conv2dShape& shape = op.shape;
+  const Sizes sizes(shape);
+  for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t first, int images) {
+    const SpreadOutputs dy = spread_outputs(shape, images, input(buffers, 0) + first * shape.p() * shape.q() * shape.k);
+    const FilterByChannel w = {.data = input(buffers, 1),
+                               .channels = sizes.group_c,
+                               .taps = sizes.r * sizes.s * sizes.group_k,
+                               .filter = sizes.taps,
+                               .group = sizes.group_k * sizes.taps,
+                               .by_k = Divider(sizes.group_k)};
+    const Epilogue epilogue = {
+        .out = output(buffers, 0) + first * shape.h * shape.w * shape.c, .stride_m = sizes.c, .group = sizes.group_c, .into = op.into};
+    multiply(dy, w, data_product(shape, images), epilogue, launch);
+  });
+}
+
+void conv2d_backward_filter(const Conv2dBackwardFilter& op, const Buffers& buffers, const Launch& launch) {
+  const Conv2dShape& shape = op.shape;
+  const Sizes sizes(shape);
+  for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t first, int images) {
+    const PatchesByTap x = patches<PatchesByTap>(shape, images, input(buffers, 0) + first * shape.h * shape.w * shape.c);
+    const Matrix<Along::row> dy = {.data = input(buffers, 1) + first * shape.p() * shape.q() * shape.k,
+                                   .rows = sizes.group_k,
+                                   .columns = images * sizes.p * sizes.q,
+                                   .row_stride = 1,
+                                   .column_stride = sizes.k,
+                                   .group = sizes.group_k};
+    const Epilogue epilogue = {.out = output(buffers, 0),
+                               .stride_m = 1,
+                               .stride_n = sizes.taps,
+                               .group = sizes.group_k * sizes.taps,
+                               .into = first == 0 ? op.into : Into::add};
+    multiply(x, dy, filter_product(shape, images), epilogue, launch);
+  });
+}
+
+}  // namespace
+
+KernelPtr CudaBackend::make(const Conv2dForward& op, const Limits&) {
+  require_countable_conv2d(op);
+  const auto run = [](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
+    conv2d_forward(o.shape, {}, buffers, launch);
+  };
+  return kernel(text_of(op.shape, forward_product), op, run, workspace_of(op.shape, forward_product));
+}
+
+KernelPtr CudaBackend::make(const Conv2dBackwardData& op, const Limits&) {
+  require_countable_conv2d(op);
+  return kernel(text_of(op.shape, data_product), op, conv2d_backward_data, workspace_of(op.shape, data_product));
+}
+
+KernelPtr CudaBackend::make(const Conv2dBackwardFilter& op, const Limits&) {
+  require_countable_conv2d(op);
+  return kernel(text_of(op.shape, filter_product), op, conv2d_backward_filter, workspace_of(op.shape, filter_product));
+}
+
+KernelPtr conv2d_with_bias(const Conv2dForward& op, std::optional<Activation> activation) {
+  require_countable_conv2d(op);
+  const Finish finish = activation ? finish_of(*activation) : Finish::nothing;
+  const auto run = [finish](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
+    conv2d_forward(o.shape, {.finish = finish, .bias = input(buffers, 2)}, buffers, launch);
+  };
+  return kernel(text_of(op.shape, forward_product), op, run, workspace_of(op.shape, forward_product));
+}
+
+}  // namespace fovea::cuda

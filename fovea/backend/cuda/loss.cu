@@ -1,0 +1,256 @@
+// Losses per image and their gradients, a warp for each image, and the score of a batch in one block.
+#include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/claims.h"
+#include "fovea/backend/cuda/kernel.h"
+
+namespace fovea::cuda {
+namespace {
+
+constexpr int warp_threads = 32, block_warps = block_threads / warp_threads;
+constexpr unsigned whole_warp = 0xFFFFFFFFu;
+
+__device__ int lane() { return static_cast<int>(threadIdx.x) % warp_threads; }
+__device__ int warp() { return static_cast<int>(threadIdx.x) / warp_threads; }
+
+// The same sum in every lane, in an order that only the number of lanes decides.
+__device__ float sum_of_lanes(float value) {
+  for (int offset = warp_threads / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(whole_warp, value, offset);
+  return value;
+}
+
+struct Largest {
+  float value;
+  int index;
+};
+
+// The first of the largest. A NaN is never larger; in the first place nothing is larger than it.
+__device__ Largest largest_of(const float* x, int k) {
+  if (isnan(x[0])) return {x[0], 0};
+  Largest best = {-INFINITY, k};
+  for (int i = lane(); i < k; i += warp_threads)
+    if (x[i] > best.value || (x[i] == best.value && i < best.index)) best = {x[i], i};
+  for (int offset = warp_threads / 2; offset > 0; offset /= 2) {
+    const Largest other = {__shfl_xor_sync(whole_warp, best.value, offset), __shfl_xor_sync(whole_warp, best.index, offset)};
+    if (other.value > best.value || (other.value == best.value && other.index < best.index)) best = other;
+  }
+  return best;
+}
+
+struct SoftmaxRule {
+  int k;
+  float label, other, smoothing;  // targets: other everywhere, label more at t
+
+  explicit SoftmaxRule(const SoftmaxCrossEntropyForward& op)
+      : k(static_cast<int>(op.k)), label(1 - op.smoothing), other(op.smoothing / static_cast<float>(op.k)), smoothing(op.smoothing) {}
+};
+
+// exp(x - largest), summed without the largest itself, so that log and softmax stay exact where one class is nearly certain.
+struct Powers {
+  Largest largest;
+  float others, sum;
+};
+__device__ Powers powers_of(const float* x, int k) {
+  Powers powers;
+  powers.largest = largest_of(x, k);
+  float others = 0;
+  for (int i = lane(); i < k; i += warp_threads)
+    if (i != powers.largest.index) others += expf(x[i] - powers.largest.value);
+  powers.others = sum_of_lanes(others);
+  powers.sum = powers.others + expf(powers.largest.value - powers.largest.value);  // not 1 where it is infinite
+  return powers;
+}
+
+__device__ float softmax_loss(const SoftmaxRule& rule, const float* x, int32_t t, const Powers& powers) {
+  if (t == ignored_label) return 0;
+  const float log_sum = log1pf(powers.others);
+  float sum = 0;  // terms with a target of 0 too: 0 times infinity is NaN
+  for (int i = lane(); i < rule.k; i += warp_threads)
+    sum += ((i == t ? rule.label : 0) + rule.other) * (log_sum + (powers.largest.value - x[i]));
+  return sum_of_lanes(sum);
+}
+
+__device__ void write_softmax_gradient(const SoftmaxRule& rule, const float* x, int32_t t, const Powers& powers, float divisor, float* dx) {
+  for (int i = lane(); i < rule.k; i += warp_threads) {
+    float gradient = expf(x[i] - powers.largest.value) / powers.sum;
+    if (i == t) gradient = i == powers.largest.index ? rule.smoothing - powers.others / powers.sum : gradient - rule.label;
+    dx[i] = t == ignored_label ? 0 : (gradient - rule.other) / divisor;
+  }
+}
+
+__global__ void __launch_bounds__(block_threads)
+    softmax_forward(SoftmaxRule rule, int64_t n, const float* x, const int32_t* t, float* loss) {
+  for (int64_t i = int64_t{blockIdx.x} * block_warps + warp(); i < n; i += int64_t{gridDim.x} * block_warps) {
+    const float* logits = x + i * rule.k;
+    const float value = softmax_loss(rule, logits, t[i], powers_of(logits, rule.k));
+    if (lane() == 0) loss[i] = value;
+  }
+}
+
+__global__ void __launch_bounds__(block_threads)
+    softmax_backward(SoftmaxRule rule, int64_t n, const float* x, const int32_t* t, float divisor, float* dx) {
+  for (int64_t i = int64_t{blockIdx.x} * block_warps + warp(); i < n; i += int64_t{gridDim.x} * block_warps) {
+    const float* logits = x + i * rule.k;
+    write_softmax_gradient(rule, logits, t[i], powers_of(logits, rule.k), divisor, dx + i * rule.k);
+  }
+}
+
+__device__ float smoothed(float smoothing, int32_t t) { return (1 - smoothing) * static_cast<float>(t) + smoothing / 2; }
+
+__global__ void __launch_bounds__(block_threads)
+    binary_forward(float smoothing, int64_t n, const float* logits, const int32_t* t, float* loss) {
+  for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < n; i += int64_t{gridDim.x} * block_threads) {
+    const float x = logits[i], target = smoothed(smoothing, t[i]);
+    // max(x, 0) - x t without cancellation: x (1 - t) or -x t
+    const float line = x > 0 ? x * (1 - target) : -x * target;
+    loss[i] = t[i] == ignored_label ? 0 : line + log1pf(expf(-fabsf(x)));
+  }
+}
+
+__global__ void __launch_bounds__(block_threads)
+    binary_backward(float smoothing, int64_t n, const float* logits, const int32_t* t, float divisor, float* dx) {
+  for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < n; i += int64_t{gridDim.x} * block_threads) {
+    const float x = logits[i], target = smoothed(smoothing, t[i]);
+    const float power = expf(-fabsf(x));
+    // sigmoid - t: for x > 0 as (1 - t) - sigmoid(-x), so that it stays exact where the answer is nearly certain
+    const float gradient = x > 0 ? (1 - target) - power / (1 + power) : power / (1 + power) - target;
+    dx[i] = t[i] == ignored_label ? 0 : gradient / divisor;
+  }
+}
+
+// ---- score ----
+
+struct Answers {
+  const float* x;
+  const int32_t* t;
+  int64_t n;
+  int k;
+};
+
+// What the images of one warp come to; only lane 0 counts.
+struct Tally {
+  double loss = 0;
+  unsigned counted = 0, correct = 0, non_finite = 0;
+
+  __device__ void add(float image_loss, bool right) {
+    loss += static_cast<double>(image_loss);
+    ++counted;
+    correct += right;
+    non_finite += !isfinite(image_loss);
+  }
+};
+
+constexpr int score_threads = 1024, score_warps = score_threads / warp_threads;
+
+__device__ void add_to_metrics(const Tally& tally, Metrics* metrics) {
+  __shared__ double loss[score_warps];
+  __shared__ unsigned counted[score_warps], correct[score_warps], non_finite[score_warps];
+  if (lane() == 0) {
+    loss[warp()] = tally.loss;
+    counted[warp()] = tally.counted;
+    correct[warp()] = tally.correct;
+    non_finite[warp()] = tally.non_finite;
+  }
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  Metrics sum = *metrics;
+  for (int i = 0; i < score_warps; ++i) {
+    sum.loss_sum += loss[i];
+    sum.counted += counted[i];
+    sum.correct += correct[i];
+    sum.non_finite += non_finite[i];
+  }
+  *metrics = sum;
+}
+
+__global__ void __launch_bounds__(score_threads) score(Answers answers, const float* loss, Metrics* metrics) {
+  Tally tally;
+  for (int64_t i = warp(); i < answers.n; i += score_warps) {
+    const int32_t t = answers.t[i];
+    if (t == ignored_label) continue;
+    const float* x = answers.x + i * answers.k;
+    const int answer = answers.k == 1 ? x[0] > 0 : largest_of(x, answers.k).index;
+    tally.add(loss[i], answer == t);
+  }
+  add_to_metrics(tally, metrics);
+}
+
+__global__ void __launch_bounds__(score_threads)
+    scored_softmax(SoftmaxRule rule, Answers answers, float divisor, Metrics* metrics, float* dx) {
+  Tally tally;
+  for (int64_t i = warp(); i < answers.n; i += score_warps) {
+    const int32_t t = answers.t[i];
+    const float* x = answers.x + i * rule.k;
+    const Powers powers = powers_of(x, rule.k);
+    const float loss = softmax_loss(rule, x, t, powers);
+    if (t != ignored_label) tally.add(loss, powers.largest.index == t);
+    write_softmax_gradient(rule, x, t, powers, divisor, dx + i * rule.k);
+  }
+  add_to_metrics(tally, metrics);
+}
+
+template <class Op>
+void require_rows(const Op& op, const Types& types, int64_t k) {
+  require_float(op, types);
+  require_countable(op, k);
+}
+
+}  // namespace
+
+KernelPtr CudaBackend::make(const SoftmaxCrossEntropyForward& op, const Limits&) {
+  require_rows(op, op.types, op.k);
+  return kernel("a warp an image", op, [](const SoftmaxCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
+    softmax_forward<<<blocks_for(o.n, block_warps), block_threads, 0, launch.stream>>>(SoftmaxRule(o), o.n, input(buffers, 0),
+                                                                                       input_of<int32_t>(buffers, 1), output(buffers, 0));
+    check_launch("softmax_cross_entropy_forward");
+  });
+}
+
+KernelPtr CudaBackend::make(const SoftmaxCrossEntropyBackward& op, const Limits&) {
+  require_rows(op, op.forward.types, op.forward.k);
+  return kernel("a warp an image", op, [](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
+    softmax_backward<<<blocks_for(o.forward.n, block_warps), block_threads, 0, launch.stream>>>(
+        SoftmaxRule(o.forward), o.forward.n, input(buffers, 0), input_of<int32_t>(buffers, 1), static_cast<float>(o.divisor),
+        output(buffers, 0));
+    check_launch("softmax_cross_entropy_backward");
+  });
+}
+
+KernelPtr CudaBackend::make(const BinaryCrossEntropyForward& op, const Limits&) {
+  require_float(op, op.types);
+  return kernel("element by element", op, [](const BinaryCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
+    binary_forward<<<blocks_for(o.n), block_threads, 0, launch.stream>>>(o.smoothing, o.n, input(buffers, 0), input_of<int32_t>(buffers, 1),
+                                                                         output(buffers, 0));
+    check_launch("binary_cross_entropy_forward");
+  });
+}
+
+KernelPtr CudaBackend::make(const BinaryCrossEntropyBackward& op, const Limits&) {
+  require_float(op, op.forward.types);
+  return kernel("element by element", op, [](const BinaryCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
+    binary_backward<<<blocks_for(o.forward.n), block_threads, 0, launch.stream>>>(o.forward.smoothing, o.forward.n, input(buffers, 0),
+                                                                                  input_of<int32_t>(buffers, 1),
+                                                                                  static_cast<float>(o.divisor), output(buffers, 0));
+    check_launch("binary_cross_entropy_backward");
+  });
+}
+
+KernelPtr CudaBackend::make(const Score& op, const Limits&) {
+  require_rows(op, op.types, op.k);
+  return kernel("one block", op, [](const Score& o, const Buffers& buffers, const Launch& launch) {
+    const Answers answers = {input(buffers, 0), input_of<int32_t>(buffers, 1), o.n, static_cast<int>(o.k)};
+    score<<<1, score_threads, 0, launch.stream>>>(answers, input(buffers, 2), output_of<Metrics>(buffers, 0));
+    check_launch("score");
+  });
+}
+
+KernelPtr scored_softmax_cross_entropy(const SoftmaxCrossEntropyBackward& op) {
+  require_rows(op, op.forward.types, op.forward.k);
+  return kernel("one block", op, [](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
+    const Answers answers = {input(buffers, 0), input_of<int32_t>(buffers, 1), o.forward.n, static_cast<int>(o.forward.k)};
+    scored_softmax<<<1, score_threads, 0, launch.stream>>>(SoftmaxRule(o.forward), answers, static_cast<float>(o.divisor),
+                                                           output_of<Metrics>(buffers, 0), output(buffers, 1));
+    check_launch("scored_softmax_cross_entropy");
+  });
+}
+
+}  // namespace fovea::cuda

@@ -1,0 +1,103 @@
+// The operands of a convolution as a product: patches of the image, outputs spread over the inputs that they came from, and the filter as
+// the gradient of the image needs it. Every row and column holds an offset and a place; their sum is an element or lies outside.
+#pragma once
+
+#include "fovea/backend/cuda/gemm.cuh"
+
+namespace fovea::cuda {
+
+constexpr int outside = -(1 << 30);  // with any place added still negative, and with itself no overflow
+
+// A pixel is (image, p, q), a tap (r, s, c within the group); the element is x(image, p stride - pad + r dilation, ..., c).
+struct Patches {
+  const float* data;
+  int pixels, taps;
+  int h, w, c, image;  // c of all groups; image = h w c
+  int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+  int group_c;
+  Divider by_q, by_p, by_c, by_s;
+
+  __device__ void shift(int g) { data += g * group_c; }
+  __device__ int4 pixel(int i) const {
+    if (i >= pixels) return make_int4(0, outside, 0, 0);
+    const Divided row = by_q.divide(i);
+    const Divided in_batch = by_p.divide(row.quotient);
+    return make_int4(in_batch.quotient * image, in_batch.remainder * stride_h - pad_top, row.remainder * stride_w - pad_left, 0);
+  }
+  __device__ int4 tap(int i) const {
+    if (i >= taps) return make_int4(0, outside, 0, 0);
+    const Divided place = by_c.divide(i);
+    const Divided rs = by_s.divide(place.quotient);
+    return make_int4(place.remainder, rs.quotient * dilation_h, rs.remainder * dilation_w, 0);
+  }
+  __device__ float load(int4 a, int4 b) const {
+    const int from_h = a.y + b.y, from_w = a.z + b.z;
+    if (from_h < 0 || from_h >= h || from_w < 0 || from_w >= w) return 0;
+    return data[a.x + b.x + (from_h * w + from_w) * c];
+  }
+};
+
+struct PatchesByPixel : Patches {
+  static constexpr Along along = Along::k;
+  __device__ int4 row(int i) const { return pixel(i); }
+  __device__ int4 column(int k) const { return tap(k); }
+};
+
+struct PatchesByTap : Patches {
+  static constexpr Along along = Along::row;
+  __device__ int4 row(int i) const { return tap(i); }
+  __device__ int4 column(int k) const { return pixel(k); }
+};
+
+// Row (image, h, w), column (r, s, k within the group): dy at the output whose tap (r, s) lies on (h, w), where there is one.
+struct SpreadOutputs {
+  static constexpr Along along = Along::k;
+  const float* data;
+  int pixels, taps;
+  int p, q, k, image;  // k of all groups; image = p q k
+  int pad_top, pad_left, dilation_h, dilation_w;
+  int group_k;
+  Divider by_w, by_h, by_k, by_s, by_stride_h, by_stride_w;
+
+  __device__ void shift(int g) { data += g * group_k; }
+  __device__ int4 row(int i) const {
+    if (i >= pixels) return make_int4(0, outside, 0, 0);
+    const Divided line = by_w.divide(i);
+    const Divided in_batch = by_h.divide(line.quotient);
+    return make_int4(in_batch.quotient * image, in_batch.remainder + pad_top, line.remainder + pad_left, 0);
+  }
+  __device__ int4 column(int i) const {
+    if (i >= taps) return make_int4(0, outside, 0, 0);
+    const Divided place = by_k.divide(i);
+    const Divided rs = by_s.divide(place.quotient);
+    return make_int4(place.remainder, -rs.quotient * dilation_h, -rs.remainder * dilation_w, 0);
+  }
+  __device__ float load(int4 a, int4 b) const {
+    const int from_h = a.y + b.y, from_w = a.z + b.z;
+    if (from_h < 0 || from_w < 0) return 0;
+    const Divided in_h = by_stride_h.divide(from_h), in_w = by_stride_w.divide(from_w);
+    if ((in_h.remainder | in_w.remainder) != 0 || in_h.quotient >= p || in_w.quotient >= q) return 0;
+    return data[a.x + b.x + (in_h.quotient * q + in_w.quotient) * k];
+  }
+};
+
+// Row c, column (r, s, k within the group): w(k, r, s, c).
+struct FilterByChannel {
+  static constexpr Along along = Along::row;
+  const float* data;
+  int channels, taps;
+  int filter;  // r s c of one output channel
+  int group;
+  Divider by_k;
+
+  __device__ void shift(int g) { data += g * group; }
+  __device__ int4 row(int i) const { return i < channels ? make_int4(i, 0, 0, 0) : make_int4(0, -1, 0, 0); }
+  __device__ int4 column(int i) const {
+    if (i >= taps) return make_int4(0, -1, 0, 0);
+    const Divided place = by_k.divide(i);
+    return make_int4(place.remainder * filter + place.quotient * channels, 0, 0, 0);
+  }
+  __device__ float load(int4 a, int4 b) const { return (a.y | b.y) < 0 ? 0 : data[a.x + b.x]; }
+};
+
+}  // namespace fovea::cuda

@@ -1,0 +1,224 @@
+// The CUDA runtime behind the seam of the device.
+#include "fovea/device/cuda.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "fovea/base/error.h"
+
+namespace fovea {
+namespace {
+
+std::string in_gib(size_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1 << 30)); }
+std::string cuda_version(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
+
+// "580.159.04"; empty where the system does not say.
+std::string driver_version() {
+  std::string version;
+  std::getline(std::ifstream("/sys/module/nvidia/version"), version);
+  return version;
+}
+
+class CudaMemory final : public Memory {
+ public:
+  explicit CudaMemory(size_t bytes) : bytes_(bytes) {
+    if (bytes == 0) return;
+    const cudaError_t result = cudaMalloc(&data_, bytes);
+    if (result == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      size_t free = 0, total = 0;
+      check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+      throw Error(ExitCode::memory,
+                  fmt::format("cannot allocate {} of GPU memory; {} of {} are free", in_gib(bytes), in_gib(free), in_gib(total)))
+          .help("use a smaller batch or a smaller network, or end other programs on this GPU");
+    }
+    check_cuda(result, "cudaMalloc");
+  }
+  ~CudaMemory() override { cudaFree(data_); }  // waits for the device
+  CudaMemory(const CudaMemory&) = delete;
+  CudaMemory& operator=(const CudaMemory&) = delete;
+  void* data() const override { return data_; }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  size_t bytes_;
+  void* data_ = nullptr;
+};
+
+class CudaRecording final : public Recording {
+ public:
+  explicit CudaRecording(cudaGraph_t graph, cudaStream_t stream) : graph_(graph) {
+    try {
+      check_cuda(cudaGraphGetNodes(graph_, nullptr, &steps_), "cudaGraphGetNodes");
+      check_cuda(cudaGraphInstantiate(&replayed_, graph_, 0), "cudaGraphInstantiate");
+      check_cuda(cudaGraphUpload(replayed_, stream), "cudaGraphUpload");
+    } catch (...) {
+      destroy();
+      throw;
+    }
+  }
+  ~CudaRecording() override { destroy(); }
+  CudaRecording(const CudaRecording&) = delete;
+  CudaRecording& operator=(const CudaRecording&) = delete;
+  void replay(Stream& stream) override { check_cuda(cudaGraphLaunch(replayed_, handle_of(stream)), "cudaGraphLaunch"); }
+  size_t steps() const override { return steps_; }
+
+ private:
+  void destroy() {
+    if (replayed_ != nullptr) cudaGraphExecDestroy(replayed_);
+    cudaGraphDestroy(graph_);
+  }
+
+  cudaGraph_t graph_;
+  cudaGraphExec_t replayed_ = nullptr;
+  size_t steps_ = 0;
+};
+
+void refuse_while_recording(Stream& stream, const char* what) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(handle_of(stream), &status), "cudaStreamIsCapturing");
+  if (status != cudaStreamCaptureStatusNone)
+    throw Error(ExitCode::internal, fmt::format("{} within a recording: it would be replayed with memory that is gone", what));
+}
+
+constexpr const char* driver_remedy =
+    "install the NVIDIA driver (https://www.nvidia.com/drivers), then run `nvidia-smi` to see that it works";
+
+}  // namespace
+
+void check_cuda(cudaError_t result, const char* call, const char* file, int line) {
+  if (result == cudaSuccess) return;
+  cudaGetLastError();  // it is reported here and must not be found again after the next launch
+  const char* from_root = std::strstr(file, "fovea/device/");
+  if (from_root == nullptr) from_root = std::strstr(file, "fovea/backend/");
+  throw Error(ExitCode::device, fmt::format("{}: {} ({})", call, cudaGetErrorString(result), cudaGetErrorName(result)))
+      .at(from_root != nullptr ? from_root : file, line);
+}
+
+CudaAbsence cuda_absence() {
+  int driver = 0, runtime = 0, devices = 0;
+  cudaRuntimeGetVersion(&runtime);
+  if (void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL); library == nullptr)
+    return {"there is no NVIDIA driver: libcuda.so.1 was not found", driver_remedy};
+  else
+    dlclose(library);
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return {"the NVIDIA driver does not say its version", driver_remedy};
+  if (driver / 1000 < runtime / 1000)
+    return {
+        fmt::format("the NVIDIA driver {} is for CUDA {}, but the module was built with CUDA {}", driver_version(), cuda_version(driver),
+                    cuda_version(runtime)),
+        fmt::format("install a driver for CUDA {} or newer, or build with a CUDA toolkit of version {}", runtime / 1000, driver / 1000)};
+  const cudaError_t result = cudaGetDeviceCount(&devices);
+  cudaGetLastError();
+  if (result == cudaErrorNoDevice || (result == cudaSuccess && devices == 0))
+    return {"the NVIDIA driver sees no GPU", "see that `nvidia-smi` lists one and that CUDA_VISIBLE_DEVICES does not hide it"};
+  if (result != cudaSuccess) return {fmt::format("the NVIDIA driver fails: {}", cudaGetErrorString(result)), driver_remedy};
+  return {};
+}
+
+StagingRing::StagingRing() {
+  check_cuda(cudaHostAlloc(reinterpret_cast<void**>(&memory_), slots * slot_bytes, cudaHostAllocDefault), "cudaHostAlloc");
+}
+
+StagingRing::~StagingRing() {
+  for (const cudaEvent_t event : done_) {
+    cudaEventSynchronize(event);
+    cudaEventDestroy(event);
+  }
+  cudaFreeHost(memory_);
+}
+
+void StagingRing::upload(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+  if (next_ == done_.size()) {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    done_.push_back(event);
+  } else {
+    check_cuda(cudaEventSynchronize(done_[next_]), "cudaEventSynchronize");
+  }
+  std::byte* slot = memory_ + next_ * slot_bytes;
+  std::memcpy(slot, from, bytes);
+  check_cuda(cudaMemcpyAsync(to, slot, bytes, cudaMemcpyHostToDevice, stream), "cudaMemcpyAsync to the device");
+  check_cuda(cudaEventRecord(done_[next_], stream), "cudaEventRecord");
+  next_ = (next_ + 1) % slots;
+}
+
+CudaStream::CudaStream() { check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags"); }
+
+CudaStream::~CudaStream() {
+  cudaStreamSynchronize(stream_);
+  cudaStreamDestroy(stream_);
+}
+
+void CudaStream::synchronize() { check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+CudaDevice::CudaDevice() {
+  check_cuda(cudaSetDevice(0), "cudaSetDevice");
+  cudaDeviceProp properties;
+  check_cuda(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  int driver = 0;
+  check_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  const std::string version = driver_version();
+  name_ = fmt::format("{}, driver {}, {:.0f} GiB", properties.name,
+                      version.empty() ? fmt::format("for CUDA {}", cuda_version(driver)) : version,
+                      static_cast<double>(properties.totalGlobalMem) / (1 << 30));
+}
+
+std::unique_ptr<Memory> CudaDevice::allocate(size_t bytes) {
+  ++allocations_;
+  return std::make_unique<CudaMemory>(bytes);
+}
+
+std::unique_ptr<Memory> CudaDevice::resident(std::span<const std::byte> host, Stream& stream) {
+  std::unique_ptr<Memory> memory = allocate(host.size());
+  upload(memory->data(), host.data(), host.size(), stream);
+  return memory;
+}
+
+void CudaDevice::upload(void* to, const void* from, size_t bytes, Stream& stream) {
+  if (bytes == 0) return;
+  refuse_while_recording(stream, "an upload");
+  CudaStream& queue = static_cast<CudaStream&>(stream);
+  if (bytes <= StagingRing::slot_bytes) return queue.staging().upload(to, from, bytes, queue.handle());
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, queue.handle()), "cudaMemcpyAsync to the device");
+  queue.synchronize();
+}
+
+void CudaDevice::download(void* to, const void* from, size_t bytes, Stream& stream) {
+  if (bytes == 0) return;
+  refuse_while_recording(stream, "a download");
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, handle_of(stream)), "cudaMemcpyAsync from the device");
+}
+
+void CudaDevice::fill(void* to, std::byte value, size_t bytes, Stream& stream) {
+  if (bytes == 0) return;
+  check_cuda(cudaMemsetAsync(to, std::to_integer<int>(value), bytes, handle_of(stream)), "cudaMemsetAsync");
+}
+
+std::unique_ptr<Recording> CudaDevice::record(Stream& stream, const std::function<void()>& enqueue) {
+  const cudaStream_t queue = handle_of(stream);
+  cudaGraph_t graph = nullptr;
+  check_cuda(cudaStreamBeginCapture(queue, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  try {
+    enqueue();
+  } catch (...) {
+    cudaStreamEndCapture(queue, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  check_cuda(cudaStreamEndCapture(queue, &graph), "cudaStreamEndCapture");
+  return std::make_unique<CudaRecording>(graph, queue);
+}
+
+MemoryStatus CudaDevice::memory_status() const {
+  MemoryStatus status;
+  check_cuda(cudaMemGetInfo(&status.free, &status.total), "cudaMemGetInfo");
+  status.allocations = allocations_;
+  return status;
+}
+
+}  // namespace fovea
