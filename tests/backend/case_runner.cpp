@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <cstring>
 
 #include "fovea/backend/registry.h"
@@ -174,6 +175,14 @@ std::vector<std::string> backend_names() {
   std::vector<std::string> names;
   for (const BackendEntry& entry : list_backends()) names.push_back(entry.name);
   return names;
+}
+
+std::unique_ptr<Backend> open_or_say_why_not(const std::string& name, std::string& absent_because) {
+  for (const BackendEntry& entry : list_backends())
+    if (entry.name == name) absent_because = entry.absent_because;
+  const char* gpu_required = std::getenv("FOVEA_REQUIRE_GPU");
+  if (absent_because.empty() || (gpu_required != nullptr && std::string_view(gpu_required) == "1")) return open_backend(name);
+  return nullptr;
 }
 
 std::vector<std::string> operator_names(const std::vector<study::OpCase>& cases) {

@@ -42,6 +42,8 @@ std::vector<Operand> run_case(Backend& backend, const Op& op, const CaseData& da
 std::vector<Operand> exact_result(const Op& op, const CaseData& data);
 
 std::vector<std::string> backend_names();                                          // all, absent ones too
+// nullptr, and why, where it is absent. Throws Error (device) where FOVEA_REQUIRE_GPU=1 asks for a GPU and one of its backends is absent.
+std::unique_ptr<Backend> open_or_say_why_not(const std::string& name, std::string& absent_because);
 std::vector<std::string> operator_names(const std::vector<study::OpCase>& cases);  // in the order of the table, each once
 std::string test_name(std::string text);                                           // letters, digits and underscores only
 

@@ -27,9 +27,9 @@ class ExactnessTest : public testing::TestWithParam<std::tuple<std::string, std:
 
 TEST_P(ExactnessTest, GivesTheSameNumbersAsTheReference) {
   const auto& [backend_name, operator_name] = GetParam();
-  for (const BackendEntry& entry : list_backends())
-    if (entry.name == backend_name && !entry.absent_because.empty()) GTEST_SKIP() << entry.absent_because;
-  const std::unique_ptr<Backend> backend = open_backend(backend_name);
+  std::string absent_because;
+  const std::unique_ptr<Backend> backend = open_or_say_why_not(backend_name, absent_because);
+  if (!backend) GTEST_SKIP() << absent_because;
   int count = 0;
   for (const study::OpCase& op_case : study::op_cases()) {
     if (op_case.exactness == study::Exactness::no || name_of(op_case.op) != operator_name) continue;

@@ -43,12 +43,6 @@ void expect_same_bits(const std::vector<Operand>& got, const std::vector<Operand
   for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i].bytes == expected[i].bytes) << "output " << i << " has other bits " << when;
 }
 
-std::unique_ptr<Backend> open_or_say_why_not(const std::string& name, std::string& absent_because) {
-  for (const BackendEntry& entry : list_backends())
-    if (entry.name == name) absent_because = entry.absent_because;
-  return absent_because.empty() ? open_backend(name) : nullptr;
-}
-
 class OperatorTest : public testing::TestWithParam<std::tuple<std::string, std::string>> {};
 
 TEST_P(OperatorTest, StaysWithinTolerance) {
