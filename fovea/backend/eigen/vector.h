@@ -6,7 +6,7 @@
 
 namespace fovea::eigen::FOVEA_ISA {
 
-constexpr int lanes = __BIGGEST_ALIGNMENT__ / sizeof(float);
+constexpr int lanes = FOVEA_LANES;
 using Vector [[gnu::vector_size(lanes * sizeof(float)), gnu::aligned(sizeof(float)), gnu::may_alias]] = float;
 using Integers [[gnu::vector_size(lanes * sizeof(int32_t)), gnu::aligned(sizeof(int32_t)), gnu::may_alias]] = int32_t;
 using Bytes [[gnu::vector_size(lanes), gnu::aligned(1), gnu::may_alias]] = uint8_t;
