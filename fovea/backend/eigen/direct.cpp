@@ -7,7 +7,8 @@
 namespace fovea::eigen::FOVEA_ISA {
 namespace {
 
-constexpr int most_rows = lanes == 16 ? 14 : 6;  // of a tile two vectors wide; with it the accumulators fill the registers
+// Rows of a tile so many vectors wide, for which its accumulators fill the registers: 32 of 16 floats, 16 of fewer.
+constexpr int most_rows(int64_t vectors) { return lanes == 16 ? 14 : static_cast<int>(12 / vectors); }
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -97,8 +98,16 @@ void forward_tile(const DirectForward& f, const ForwardTile& tile) {
 
 using ForwardFunction = void (*)(const DirectForward&, const ForwardTile&);
 
+template <int rows, int vectors, int step>
+constexpr ForwardFunction forward_of() {
+  if constexpr (rows <= most_rows(vectors))
+    return forward_tile<rows, vectors, step>;
+  else
+    return nullptr;
+}
+
 template <int vectors, int step, int... rows>
-constexpr ForwardFunction forward_of_rows[] = {nullptr, forward_tile<rows, vectors, step>...};
+constexpr ForwardFunction forward_of_rows[] = {nullptr, forward_of<rows, vectors, step>()...};
 
 template <int step>
 ForwardFunction forward_function(int64_t rows, int64_t width) {
@@ -109,9 +118,9 @@ ForwardFunction forward_function(int64_t rows, int64_t width) {
 
 void forward(const DirectForward& f) {
   const DirectShape& shape = f.shape;
-  const int64_t tiles = (shape.q + most_rows - 1) / most_rows;
   for (int64_t n = 0; n < shape.n; ++n)
     for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t count, int64_t width, int64_t offset) {
+      const int64_t most = most_rows(width / lanes), tiles = (shape.q + most - 1) / most;
       for (int64_t p = 0; p < shape.p; ++p)
         for (int64_t i = 0; i < tiles; ++i) {
           const int64_t q = i * shape.q / tiles, rows = (i + 1) * shape.q / tiles - q;
@@ -163,7 +172,7 @@ using FilterFunction = void (*)(const DirectFilter&, const FilterTile&);
 // Tiles of several lines where a line is too short to keep the processor busy.
 template <int lines, int run, int vectors>
 constexpr FilterFunction filter_of() {
-  if constexpr (lines * run * vectors <= 2 * most_rows)
+  if constexpr (run <= most_rows(vectors) && lines * run * vectors <= 2 * most_rows(2))
     return filter_tile<lines, run, vectors>;
   else
     return nullptr;
@@ -192,10 +201,10 @@ FilterChoice filter_choice(int64_t lines, int64_t run, int64_t width) {
 
 void filter(const DirectFilter& f) {
   const DirectShape& shape = f.shape;
-  const int64_t tiles = (shape.run + most_rows - 1) / most_rows;
   for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t, int64_t width, int64_t offset) {
     float* panel = f.packed + offset + width;
     const int64_t line_floats = shape.places * shape.run * width;
+    const int64_t most = most_rows(width / lanes), tiles = (shape.run + most - 1) / most;
     for (int64_t place = 0; place < shape.places; ++place)
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t first = i * shape.run / tiles, run = (i + 1) * shape.run / tiles - first;
