@@ -116,19 +116,37 @@ ForwardFunction forward_function(int64_t rows, int64_t width) {
   return (width == lanes ? one : two)[rows];
 }
 
+// A line as tiles of `rows` pixels, the first `longer` of which have one more.
+struct LineTiles {
+  LineTiles(const DirectShape& shape, int64_t width) {
+    const int64_t most = most_rows(width / lanes), tiles = (shape.q + most - 1) / most;
+    rows = shape.q / tiles;
+    longer = shape.q % tiles;
+    function = shape.q_step == 1 ? forward_function<1>(rows, width) : forward_function<0>(rows, width);
+    if (longer > 0) function_of_longer = shape.q_step == 1 ? forward_function<1>(rows + 1, width) : forward_function<0>(rows + 1, width);
+  }
+
+  int64_t rows, longer;
+  ForwardFunction function, function_of_longer = nullptr;
+};
+
 void forward(const DirectForward& f) {
   const DirectShape& shape = f.shape;
-  for (int64_t n = 0; n < shape.n; ++n)
-    for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t count, int64_t width, int64_t offset) {
-      const int64_t most = most_rows(width / lanes), tiles = (shape.q + most - 1) / most;
-      for (int64_t p = 0; p < shape.p; ++p)
-        for (int64_t i = 0; i < tiles; ++i) {
-          const int64_t q = i * shape.q / tiles, rows = (i + 1) * shape.q / tiles - q;
-          const float* x = f.x + n * shape.n_step + p * shape.p_step + q * shape.q_step;
-          float* y = f.y + ((n * shape.p + p) * shape.q + q) * shape.y_stride + first_k;
-          (shape.q_step == 1 ? forward_function<1>(rows, width) : forward_function<0>(rows, width))(f, {x, f.packed + offset, count, y});
+  for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t count, int64_t width, int64_t offset) {
+    const LineTiles tiles(shape, width);
+    ForwardTile tile = {.x = nullptr, .panel = f.packed + offset, .count = count, .y = f.y + first_k};
+    for (int64_t n = 0; n < shape.n; ++n)
+      for (int64_t p = 0; p < shape.p; ++p) {
+        tile.x = f.x + n * shape.n_step + p * shape.p_step;
+        for (int64_t q = 0, i = 0; q < shape.q; ++i) {
+          const int64_t rows = tiles.rows + (i < tiles.longer ? 1 : 0);
+          (i < tiles.longer ? tiles.function_of_longer : tiles.function)(f, tile);
+          q += rows;
+          tile.x += rows * shape.q_step;
+          tile.y += rows * shape.y_stride;
         }
-    });
+      }
+  });
 }
 
 // ---- filter: the rows of a tile are places of the filter, `lines` by `run` of them ----

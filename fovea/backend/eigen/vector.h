@@ -13,6 +13,8 @@ using Bytes [[gnu::vector_size(lanes), gnu::aligned(1), gnu::may_alias]] = uint8
 
 [[gnu::always_inline]] inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
 [[gnu::always_inline]] inline void save(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+[[gnu::always_inline]] inline Integers load(const int32_t* from) { return *reinterpret_cast<const Integers*>(from); }
+[[gnu::always_inline]] inline void save(int32_t* to, Integers value) { *reinterpret_cast<Integers*>(to) = value; }
 [[gnu::always_inline]] inline Integers load(const uint8_t* from) {
   return __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Integers);
 }
