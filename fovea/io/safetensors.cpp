@@ -157,7 +157,7 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
         {"dtype", format_name(tensor.dtype)}, {"shape", shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
     offset += tensor.bytes.size();
   }
-  std::string text = header.dump();
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);    // JSON is UTF-8
   text.resize((text.size() + length_bytes - 1) / length_bytes * length_bytes, ' ');  // so that the data begin at a multiple of 8
   const uint64_t length = text.size();
   std::string file(length_bytes, '\0');

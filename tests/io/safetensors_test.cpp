@@ -69,6 +69,10 @@ TEST(Safetensors, WithoutTensorsOrMetadataAreWhole) {
   expect_same(parse_safetensors(file_of("{}", 0), "a"), {});
 }
 
+TEST(Safetensors, TakeMetadataThatAreNotUtf8) {
+  EXPECT_EQ(parse_safetensors(file_of(Safetensors{{{"text", "caf\xe9"}}, {}}), "a").metadata["text"], "caf\xef\xbf\xbd");
+}
+
 // The order of the header does not count, that of the data does.
 TEST(Safetensors, AreInTheOrderOfTheData) {
   const std::string header =
