@@ -77,12 +77,13 @@ def record_runs(arguments):
     alike = [{key: value for key, value in one.items() if key not in VARYING} for one in settings]
     if any(one != alike[0] for one in alike) or any(result["commit"] != results[0]["commit"] for result in results):
         sys.exit("record: the runs differ in more than seed, out and data; make a record of each kind")
-    configuration = alike[0] | {"backend": results[0]["backend"], "threads": results[0]["threads"], "data": settings[0]["data"], "seeds": [one["seed"] for one in settings],
+    configuration = alike[0] | {"backend": results[0]["backend"], "threads": results[0]["threads"], "data": settings[0]["data"],
+                                "seeds": [one["seed"] for one in settings],
                                 "train_images": results[0]["train_images"], "test_images": results[0]["test_images"],
                                 "validation": results[0]["validation"]}
     runs = {f"fovea {results[0]['backend']}": [result[arguments.value] for result in results]}
     line = record(arguments.experiment, UNITS[arguments.value], runs, configuration | {"value": arguments.value}, results[0])
-    line["machine"]["device"] = results[0]["machine"]["device"]
+    line["machine"] = results[0]["machine"]  # where the runs were made, which need not be here
     return line
 
 
