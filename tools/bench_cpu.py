@@ -87,7 +87,8 @@ def measure(arguments, experiment):
     configuration = {"model": model, "data": "random pixels (synthetic)", "shape": shape, "images": images, "batch": batch, "threads": 1,
                      "optimizer": "adam", "learning_rate": 0.001, "dtype": "f32", "core": arguments.core,
                      "load_average": round(os.getloadavg()[0], 2)}
-    line = record.record(what, "images/s", runs, configuration, result["versions"] | {"torch": version}, result["commit"])
+    program = {"versions": result["versions"] | {"torch": version}, "commit": result["commit"]}
+    line = record.record(what, "images/s", runs, configuration, program)
     ratios = [a / b for a, b in zip(runs[FOVEA], runs[PEER])]
     line["ratio"] = {"of": FOVEA, "to": PEER, "rounds": [round(ratio, 4) for ratio in ratios], "median": round(statistics.median(ratios), 4)}
     return line

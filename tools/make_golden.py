@@ -139,7 +139,8 @@ class Network:
         return places
 
     def conv2d(self, layer, shape):
-        (r, s), stride, dilation, groups = pair(layer["kernel"]), pair(layer.get("stride", 1)), pair(layer.get("dilation", 1)), layer.get("groups", 1)
+        (r, s), stride, dilation = pair(layer["kernel"]), pair(layer.get("stride", 1)), pair(layer.get("dilation", 1))
+        groups = layer.get("groups", 1)
         k, c = layer["conv2d"], shape[1] // groups
         places = self.add_weights(self.named("conv"), layer, (k, r, s, c), r * s * c, r * s * k // groups)
         span = [d * (n - 1) + 1 for d, n in zip(dilation, (r, s))]
@@ -218,7 +219,7 @@ def train(network, data, run, steps, dtype, weights=None):
 
 
 def spread(network, data, run):
-    """The largest difference of each loss between a run and the same from initial weights moved by one unit in the last place, up or down."""
+    """The largest difference of each loss between a run and others, their initial weights moved by one unit in the last place."""
     plain, _ = train(network, data, run, LONG_STEPS, torch.float32)
     largest = np.zeros(LONG_STEPS)
     for attempt in range(PERTURBED_RUNS):

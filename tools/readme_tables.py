@@ -6,6 +6,7 @@ tools/readme_tables.py --check   changes nothing; exit code 1 if README.md says 
 Of several records of one experiment on one machine the last one counts.
 """
 import json
+import statistics
 import sys
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def read_records(folder):
 
 
 def machine_of(record):
-    return f"{record['machine']['cpu']}, {record['machine']['cores']} cores"
+    machine = record["machine"]
+    return machine["device"] if "device" in machine else f"{machine['cpu']}, {machine['cores']} cores"
 
 
 def origin_of(record):
@@ -58,9 +60,10 @@ def of(count, word):
 
 def rows_of_accuracy(record):
     setting = record["configuration"]
+    which = "best epoch" if setting["value"] == "best_valid_accuracy" else "last epoch"
     for label, values in record["runs"].items():
-        yield [f"{setting['model']} on {setting['data']}, {of(setting['epochs'], 'epoch')}", label,
-               f"{100 * record['median'][label]:.2f} %", f"{100 * min(values):.2f} – {100 * max(values):.2f} %", str(len(values)),
+        yield [f"{setting['model']} on {setting['data']}, {of(setting['epochs'], 'epoch')}, {which}", label,
+               f"{100 * statistics.fmean(values):.2f} %", f"{100 * min(values):.2f} – {100 * max(values):.2f} %", str(len(values)),
                machine_of(record), *origin_of(record)]
 
 
@@ -79,7 +82,7 @@ def rows_of_time(record):
 
 
 TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers
-    ("share", rows_of_accuracy, ["Test accuracy", "by", "median:", "lowest – highest:", "seeds:", "machine", "measured"]),
+    ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),
     ("images/s", rows_of_speed, ["Training speed, images/s", "of", "beside", "ratio:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("s", rows_of_time, ["Time", "of", "median:", "runs:", "machine", "measured"]),
 ]

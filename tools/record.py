@@ -47,11 +47,11 @@ def commit_of(folder):
     return head.stdout.strip() + ("+" if git("diff", "--quiet", "HEAD").returncode != 0 else "")
 
 
-def record(experiment, unit, runs, configuration, versions, commit):
-    """runs: values by label, in the order in which they were measured."""
+def record(experiment, unit, runs, configuration, program):
+    """runs: values by label, in the order in which they were measured. program: its `versions` and `commit`."""
     return {"schema_version": SCHEMA_VERSION, "experiment": experiment, "unit": unit,
             "median": {label: round(statistics.median(values), 6) for label, values in runs.items()}, "runs": runs,
-            "configuration": configuration, "machine": machine(), "versions": versions, "commit": commit,
+            "configuration": configuration, "machine": machine(), "versions": program["versions"], "commit": program["commit"],
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")}
 
 
@@ -77,13 +77,13 @@ def record_runs(arguments):
     alike = [{key: value for key, value in one.items() if key not in VARYING} for one in settings]
     if any(one != alike[0] for one in alike) or any(result["commit"] != results[0]["commit"] for result in results):
         sys.exit("record: the runs differ in more than seed, out and data; make a record of each kind")
-    configuration = alike[0] | {"backend": results[0]["backend"], "threads": results[0]["threads"], "data": settings[0]["data"], "seeds": [one["seed"] for one in settings],
+    configuration = alike[0] | {"backend": results[0]["backend"], "threads": results[0]["threads"], "data": settings[0]["data"],
+                                "seeds": [one["seed"] for one in settings],
                                 "train_images": results[0]["train_images"], "test_images": results[0]["test_images"],
                                 "validation": results[0]["validation"]}
     runs = {f"fovea {results[0]['backend']}": [result[arguments.value] for result in results]}
-    line = record(arguments.experiment, UNITS[arguments.value], runs, configuration | {"value": arguments.value},
-                  results[0]["versions"], results[0]["commit"])
-    line["machine"]["device"] = results[0]["machine"]["device"]
+    line = record(arguments.experiment, UNITS[arguments.value], runs, configuration | {"value": arguments.value}, results[0])
+    line["machine"] = results[0]["machine"]  # where the runs were made, which need not be here
     return line
 
 
@@ -95,7 +95,7 @@ def record_time(arguments):
             sys.exit(f"record: `{shlex.join(arguments.command)}` ended with exit code {code}: no record")
         seconds.append(round(time.perf_counter() - begin, 2))
     command = shlex.join(arguments.command)
-    return record(arguments.experiment, "s", {command: seconds}, {"command": command}, {}, commit_of("."))
+    return record(arguments.experiment, "s", {command: seconds}, {"command": command}, {"versions": {}, "commit": commit_of(".")})
 
 
 def record_fresh(arguments):
@@ -104,7 +104,7 @@ def record_fresh(arguments):
         sys.exit(f"record: {arguments.log} is not the log of a tools/fresh.sh that passed")
     stages = re.findall(r"^(\S.*?) +exit (\d+) +(\d+) s$", text[text.index("== summary"):], re.MULTILINE)
     return record(arguments.experiment, "s", {stage: [int(seconds)] for stage, _, seconds in stages},
-                  {"command": "tools/fresh.sh"}, {}, commit_of("."))
+                  {"command": "tools/fresh.sh"}, {"versions": {}, "commit": commit_of(".")})
 
 
 def main():

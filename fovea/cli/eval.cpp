@@ -59,7 +59,7 @@ void eval(const Arguments& arguments) {
                                          {"images", scores.counted},    {"loss", scores.loss},
                                          {"accuracy", scores.accuracy}, {"weights_sha256", train::weights_sha256(model.weights)},
                                          {"images_per_second", rate}};
-    fmt::print("{}\n", line.dump());
+    fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("{} on {} {} images of {}, backend {}: accuracy {:.2f} %, loss {:.4f}, {:.0f} images/s\n", network.name, scores.counted,
                arguments.split, dataset.title, backend->name(), 100 * scores.accuracy, scores.loss, rate);

@@ -8,6 +8,7 @@
 #include "fovea/base/build_info.h"
 #include "fovea/base/error.h"
 #include "fovea/cli/commands.h"
+#include "fovea/model/nearest.h"
 
 namespace {
 
@@ -23,6 +24,12 @@ Exit codes: 0 ok, 1 internal, 2 usage, 3 model or recipe, 4 data, 5 backend or d
 int report(fovea::ExitCode code, const std::string& text) {
   fmt::print(stderr, "{}\n", text);
   return static_cast<int>(code);
+}
+
+std::string unknown_command(const CLI::App& program, const std::string& word) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : program.get_subcommands({})) known.push_back(command->get_name());
+  return fmt::format("error: there is no command `{}`\n  help: {}", word, fovea::model::suggestion(word, "commands", known));
 }
 
 }  // namespace
@@ -45,6 +52,8 @@ int main(int argc, char** argv) {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return program.exit(error);  // --help, --version
+    if (argc > 1 && argv[1][0] != '-' && program.get_subcommands().empty())
+      return report(ExitCode::usage, unknown_command(program, argv[1]));
     return report(ExitCode::usage,
                   fmt::format("error: {}\n  help: `fovea --help` and `fovea COMMAND --help` show what can be asked", error.what()));
   } catch (const Error& error) {

@@ -94,7 +94,7 @@ class Json final : public train::Callbacks {
  private:
   using Object = nlohmann::ordered_json;
   static void print(const Object& object) {
-    fmt::print("{}\n", object.dump());
+    fmt::print("{}\n", object.dump(-1, ' ', false, Object::error_handler_t::replace));
     std::fflush(stdout);
   }
 };

@@ -6,7 +6,6 @@
 #include <array>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
@@ -43,13 +42,25 @@ class Parser {
           content.metadata[name] = value.get<std::string>();
         }
       } else {
-        add_tensor(content, key, entry);
+        entries_.push_back(read_entry(key, entry));
       }
+    }
+    std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
+    check_gapless();
+    for (Entry& entry : entries_) {
+      const auto bytes = std::as_bytes(std::span(data_)).subspan(entry.begin, entry.end - entry.begin);
+      entry.tensor.bytes.assign(bytes.begin(), bytes.end());
+      content.tensors.push_back(std::move(entry.tensor));
     }
     return content;
   }
 
  private:
+  struct Entry {
+    NamedTensor tensor;  // without its bytes yet
+    uint64_t begin = 0, end = 0;
+  };
+
   [[noreturn]] void refuse(const std::string& what) const {
     throw Error(ExitCode::data, fmt::format("this is no whole safetensors file: {}", what))
         .at(name_)
@@ -68,7 +79,7 @@ class Parser {
     return header;
   }
 
-  void add_tensor(Safetensors& content, const std::string& name, const Json& entry) {
+  Entry read_entry(const std::string& name, const Json& entry) const {
     const auto is_list = [&](const char* key) {
       return entry.is_object() && entry.contains(key) && entry[key].is_array() &&
              std::all_of(entry[key].begin(), entry[key].end(), [](const Json& size) { return size.is_number_unsigned(); });
@@ -81,16 +92,24 @@ class Parser {
     tensor.dtype = dtype_named(entry["dtype"].get<std::string>(), name);
     tensor.shape = shape_of(entry["shape"], name);
     const uint64_t begin = entry["data_offsets"][0].get<uint64_t>(), end = entry["data_offsets"][1].get<uint64_t>();
-    if (static_cast<uint64_t>(tensor.shape.elements()) > data_.size()) refuse(fmt::format("tensor `{}` has more elements than the file bytes", name));
+    if (static_cast<uint64_t>(tensor.shape.elements()) > data_.size())
+      refuse(fmt::format("tensor `{}` has more elements than the file bytes", name));
     const uint64_t asked = static_cast<uint64_t>(tensor.shape.elements()) * bytes_of(tensor.dtype);
     if (begin > end || end > data_.size() || end - begin != asked)
       refuse(fmt::format("tensor `{}` of {} bytes claims bytes {} to {} of {}", name, asked, begin, end, data_.size()));
-    tensor.bytes.resize(asked);
-    if (!tensor.bytes.empty()) std::memcpy(tensor.bytes.data(), data_.data() + begin, asked);
-    claimed_ += asked;
-    if (claimed_ > data_.size())
-      refuse(fmt::format("its tensors overlap: up to `{}` they claim {} of {} bytes", name, claimed_, data_.size()));
-    content.tensors.push_back(std::move(tensor));
+    return {std::move(tensor), begin, end};
+  }
+
+  // The format asks that the tensors cover all of the data, each byte once.
+  void check_gapless() const {
+    uint64_t covered = 0;
+    for (const Entry& entry : entries_) {
+      if (entry.begin != covered)
+        refuse(fmt::format("tensor `{}` begins at byte {} of the data, but those before it end at {}", entry.tensor.name, entry.begin,
+                           covered));
+      covered = entry.end;
+    }
+    if (covered != data_.size()) refuse(fmt::format("its tensors end at byte {} of {} bytes of data", covered, data_.size()));
   }
 
   DType dtype_named(const std::string& dtype, const std::string& name) const {
@@ -117,7 +136,7 @@ class Parser {
 
   std::string_view bytes_, data_;
   const std::string& name_;
-  uint64_t claimed_ = 0;
+  std::vector<Entry> entries_;
 };
 
 }  // namespace
@@ -138,7 +157,7 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
         {"dtype", format_name(tensor.dtype)}, {"shape", shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
     offset += tensor.bytes.size();
   }
-  std::string text = header.dump();
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);    // JSON is UTF-8
   text.resize((text.size() + length_bytes - 1) / length_bytes * length_bytes, ' ');  // so that the data begin at a multiple of 8
   const uint64_t length = text.size();
   std::string file(length_bytes, '\0');

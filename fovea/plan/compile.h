@@ -13,8 +13,8 @@ enum class Claims : uint8_t { on, off };
 // The backend of each node. All of them have to work in the same device's memory.
 struct Assignment {
   Backend* backend = nullptr;
-  std::map<std::string, Backend*> of_layer;  // by node name, instead of `backend`
-  Limits limits;
+  std::map<std::string, Backend*> of_layer = {};  // by node name, instead of `backend`
+  Limits limits = {};
   Claims claims = Claims::on;
 
   Backend& of(const graph::Node& node) const;

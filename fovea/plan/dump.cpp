@@ -2,17 +2,48 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 namespace fovea::plan {
+namespace {
+
+constexpr size_t columns = 8;
+using Row = std::array<std::string, columns>;
+constexpr size_t first_number = 6;  // columns from here on, and the first, are numbers
+
+Row row_of(const Plan& plan, size_t i) {
+  const Step& step = plan.steps()[i];
+  return {fmt::format("{}", i),
+          step.micro_batch > 0 ? fmt::format("{}@{}", step.name, step.micro_batch) : step.name,
+          step.what,
+          std::string(step.kernel->provider()),
+          step.kernel->algorithm(),
+          plan.graph().value(step.out[0]).shape.text(),
+          fmt::format("{}", plan.bytes_of(step)),
+          fmt::format("{}", 2 * step.macs)};
+}
+
+std::string aligned_text(const std::vector<Row>& rows) {
+  std::array<size_t, columns> widths{};
+  for (const Row& row : rows)
+    for (size_t i = 0; i < columns; ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < columns; ++i)
+      text += i == 0 || i >= first_number ? fmt::format("{:>{}}  ", row[i], widths[i]) : fmt::format("{:<{}}  ", row[i], widths[i]);
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace
 
 std::string dump(const Plan& plan) {
-  constexpr std::string_view row = "{:>4}  {:<12} {:<32} {:<10} {:<32} {:<20} {:>12} {:>14}\n";
-  std::string text = fmt::format(row, "step", "layer", "operator", "backend", "algorithm", "output", "bytes", "FLOPs");
-  for (size_t i = 0; i < plan.steps().size(); ++i) {
-    const Step& step = plan.steps()[i];
-    const std::string layer = step.micro_batch > 0 ? fmt::format("{}@{}", step.name, step.micro_batch) : step.name;
-    text += fmt::format(row, i, layer, step.what, step.kernel->provider(), step.kernel->algorithm(),
-                        plan.graph().value(step.out[0]).shape.text(), plan.bytes_of(step), 2 * step.macs);
-  }
+  std::vector<Row> rows = {{"step", "layer", "operator", "backend", "algorithm", "output", "bytes", "FLOPs"}};
+  for (size_t i = 0; i < plan.steps().size(); ++i) rows.push_back(row_of(plan, i));
+  std::string text = aligned_text(rows);
   text += fmt::format("\n{} steps, {:.3f} GFLOP\n", plan.steps().size(), 2e-9 * static_cast<double>(plan.macs()));
   for (size_t i = 0; i < arena_count; ++i)
     text += fmt::format("{:<12} {:>14} bytes\n", name_of(static_cast<Arena>(i)), plan.arena_bytes()[i]);

@@ -46,7 +46,7 @@ class Layouts {
     if (from == wish) return id;
     const auto key = std::make_tuple(storage, wish.tag);
     const auto known = copies_.find(key);
-    const ValueId copy = known != copies_.end() ? known->second : reorder(storage, from, wish, consumer);
+    const ValueId copy = known != copies_.end() ? known->second : reorder({storage, id}, from, wish, consumer);
     copies_[key] = copy;
     if (id == storage) return copy;
     graph::Value view = graph_.value(id);
@@ -55,14 +55,19 @@ class Layouts {
     return add_value(std::move(view), wish);
   }
 
-  ValueId reorder(ValueId from, const Layout& layout, const Layout& wish, const Step& consumer) {
-    graph::Value value = graph_.value(from);
-    const Reorder op = {value.shape, layout.tag, wish.tag, value.dtype};
+  // The same memory twice; where a flatten stands between, only one of them has the axes of an image.
+  struct Source {
+    ValueId storage, seen;
+  };
+
+  ValueId reorder(const Source& from, const Layout& layout, const Layout& wish, const Step& consumer) {
+    graph::Value value = graph_.value(from.storage);
+    const Reorder op = {value.shape.rank() == 4 ? value.shape : graph_.value(from.seen).shape, layout.tag, wish.tag, value.dtype};
     value.name += "." + wish.tag;
     const ValueId copy = add_value(std::move(value), wish);
     Backend& backend = assignment_.of({op, consumer.name, {}, {}});
-    Step step{consumer.name, "reorder", std::string(backend.name()),         consumer.micro_batch, 0,
-              {from},        {copy},    backend.make(op, assignment_.limits)};
+    Step step{consumer.name,  "reorder", std::string(backend.name()),         consumer.micro_batch, 0,
+              {from.storage}, {copy},    backend.make(op, assignment_.limits)};
     steps_.push_back(std::move(step));
     return copy;
   }

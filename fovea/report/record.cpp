@@ -186,7 +186,6 @@ std::vector<Measurement> read_speeds(const std::filesystem::path& path) {
     check_version(members);
     if (members.string("unit") != "images/s") continue;
     Measurement speed;
-    speed.experiment = members.string("experiment");
     speed.cpu = members.object("machine").string("cpu");
     speed.commit = members.string("commit");
     speed.model = configuration.string("model");

@@ -32,7 +32,7 @@ std::vector<HistoryRow> read_history(const std::filesystem::path& path);
 
 // One line of a file in results/.
 struct Measurement {
-  std::string experiment, cpu, commit;
+  std::string cpu, commit;
   std::string model;  // of the configuration, like the next two
   int64_t batch = 0, threads = 0;
   std::vector<std::pair<std::string, double>> medians;  // by label

@@ -18,7 +18,7 @@ WholeRun read_whole_run(const std::filesystem::path& path);  // a result.json wi
 
 std::vector<Curve> curves_of(std::span<const WholeRun> runs);   // on validation images, else on those of training; labelled by what differs
 std::vector<BarGroup> bars_of(std::span<const WholeRun> runs);  // one group for each model and batch size
-std::vector<BarGroup> bars_of(std::span<const Measurement> speeds);  // of one experiment on one machine the last one counts
+std::vector<BarGroup> bars_of(std::span<const Measurement> speeds);  // of the same work on one machine the last one counts
 
 std::string origin_of(std::span<const WholeRun> runs, std::span<const Measurement> speeds);  // machines and commits
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "fovea/base/file.h"
 #include "fovea/model/nearest.h"
@@ -18,6 +19,7 @@ using model::IntegerRange;
 using model::NumberRange;
 using model::TextTable;
 using Options = std::vector<std::string>;
+struct ShareOrTest {};  // what `valid` takes
 
 struct Key {
   std::string_view name, placeholder, help;
@@ -54,7 +56,7 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
         NumberRange{0, 1});
   visit(Key{"peak_at", "SHARE", "one_cycle: share of the steps before the peak"}, r.peak_at, NumberRange{0, 1});
   visit(Key{"valid", "SHARE|test", "images to validate on after each epoch: a share taken out of the training images, or the test images"},
-        r.valid);
+        r.valid, ShareOrTest());
   visit(Key{"keep", "last|best", "weights to save: of the last epoch, or of the one with the best validation accuracy"}, r.keep,
         Options{"last", "best"});
   visit(Key{"positive", "CLASS,...", "classes that become label 1 of a yes-or-no question; all others become 0"}, r.positive);
@@ -68,12 +70,27 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"claims", "true|false", "let the backend fuse neighbouring operators"}, r.claims);
 }
 
+std::optional<double> share_in(std::string_view text) {
+  double share = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), share);
+  if (failure != std::errc() || end != text.data() + text.size() || !(share >= 0 && share < 1)) return std::nullopt;
+  return share;
+}
+
+std::string what_valid_takes(std::string_view text) {
+  return fmt::format("`valid` is \"{}\", but must be a share from 0 to 1, or \"test\"", text);
+}
+constexpr const char* valid_remedy = "set valid = 0.1 to take a tenth of the training images, or valid = \"test\"";
+
 // Takes the keys that a table has.
 struct Reader {
   const TextTable& table;
 
-  void operator()(const Key& key, std::string& value) const {
-    if (table.has(key.name)) value = table.is_string(key.name) ? table.string(key.name) : fmt::format("{}", table.number(key.name));
+  void operator()(const Key& key, std::string& value) const { value = table.string_or(key.name, value); }
+  void operator()(const Key& key, std::string& value, ShareOrTest) const {
+    if (!table.has(key.name)) return;
+    value = table.is_string(key.name) ? table.string(key.name) : fmt::format("{}", table.number(key.name));
+    if (value != "test" && !share_in(value)) throw table.error(key.name, what_valid_takes(value)).help(valid_remedy);
   }
   void operator()(const Key& key, std::string& value, const Options& options) const {
     if (table.has(key.name)) value = table.choice(key.name, options);
@@ -95,7 +112,11 @@ std::string toml_string(std::string_view text) {
   std::string result = "\"";
   for (const char letter : text) {
     if (letter == '"' || letter == '\\') result += '\\';
-    result += letter;
+    if (static_cast<unsigned char>(letter) < ' ' || letter == '\x7f') {
+      result += fmt::format("\\u{:04x}", static_cast<int>(letter));
+    } else {
+      result += letter;
+    }
   }
   return result + '"';
 }
@@ -134,19 +155,21 @@ std::string flag_as_toml(const std::string& text, const Plain&) {
 }
 
 void apply_flag(Recipe& recipe, const std::string& name, const std::string& text) {
-  const std::string flag = "--" + fmt::format("{}", name);
+  const std::string flag = "--" + name;
   std::string toml;
   for_each_key(recipe, [&](const Key& key, auto& member, const auto&...) {
     if (key.name == name) toml = fmt::format("{} = {}", name, flag_as_toml(text, member));
   });
   if (toml.empty()) throw Error(ExitCode::usage, fmt::format("there is no flag `{}`", flag)).help("`fovea train --help` lists them");
+  const Error unreadable(ExitCode::usage, fmt::format("`{}` cannot be read as the value of {}", text, flag));
   const TextTable table = [&] {
     try {
       return TextTable::parse(toml, flag);
     } catch (const Error&) {
-      throw Error(ExitCode::usage, fmt::format("`{}` cannot be read as the value of {}", text, flag));
+      throw unreadable;
     }
   }();
+  if (table.keys().size() != 1) throw unreadable;
   for_each_key(recipe, Reader{table});
 }
 
@@ -167,7 +190,7 @@ void check(const Recipe& recipe, const std::string& file) {
            "give both, one value per channel");
   if (recipe.nesterov == Switch::on && recipe.momentum == 0)
     refuse("nesterov asks for momentum, which is 0", "set momentum, for example to 0.9");
-  if (recipe.keep == "best" && recipe.valid == "0")
+  if (recipe.keep == "best" && recipe.valid != "test" && recipe.valid_share() == 0)
     refuse("keep = \"best\" needs images to validate on", "set valid = 0.1, or valid = \"test\"");
 }
 
@@ -176,6 +199,13 @@ void check(const Recipe& recipe, const std::string& file) {
 UpdateRule Recipe::update_rule() const {
   if (optimizer == "adam") return Adam{static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(epsilon)};
   return Sgd{static_cast<float>(momentum), nesterov == Switch::on ? Sgd::Nesterov::yes : Sgd::Nesterov::no};
+}
+
+double Recipe::valid_share() const {
+  if (valid == "test") return 0;
+  const std::optional<double> share = share_in(valid);
+  if (!share) throw Error(ExitCode::config, what_valid_takes(valid)).help(valid_remedy);
+  return *share;
 }
 
 const std::vector<RecipeKey>& recipe_keys() {
@@ -207,8 +237,10 @@ Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string
 
 std::string recipe_text(const Recipe& recipe) {
   std::string text;
-  for_each_key(recipe,
-               [&](const Key& key, const auto& member, const auto&...) { text += fmt::format("{} = {}\n", key.name, Writer()(member)); });
+  for_each_key(recipe, [&](const Key& key, const auto& member, const auto&...) {
+    const std::string value = Writer()(member);
+    if (value != "[]") text += fmt::format("{} = {}\n", key.name, value);
+  });
   return text;
 }
 

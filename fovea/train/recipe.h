@@ -49,6 +49,7 @@ struct Recipe {
   Switch claims = Switch::on;
 
   UpdateRule update_rule() const;
+  double valid_share() const;  // of the training images; 0 where `valid` is "test". Throws Error (config)
 };
 
 // What a key takes, for --help and for the flags.
@@ -63,6 +64,6 @@ const std::vector<RecipeKey>& recipe_keys();
 // `file` may be empty. `flags`: values by key, as text; a list is separated by commas. Throws Error (config, usage).
 Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags);
 
-std::string recipe_text(const Recipe& recipe);  // as TOML, every key with its value
+std::string recipe_text(const Recipe& recipe);  // as TOML, every key but lists without a value
 
 }  // namespace fovea::train

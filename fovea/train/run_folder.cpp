@@ -28,6 +28,12 @@ void make_folder(const std::filesystem::path& folder) {
   if (failure) throw Error(ExitCode::data, fmt::format("cannot make the folder `{}`: {}", folder.string(), failure.message()));
 }
 
+void remove_file(const std::filesystem::path& file) {
+  std::error_code failure;
+  std::filesystem::remove(file, failure);
+  if (failure) throw Error(ExitCode::data, fmt::format("cannot remove `{}`: {}", file.string(), failure.message()));
+}
+
 std::string history_csv(const std::vector<Epoch>& history) {
   std::string text = "epoch,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds,images_per_second,data_share\n";
   for (const Epoch& epoch : history) {
@@ -57,7 +63,7 @@ std::filesystem::path make_run_folder(const Recipe& recipe, Existing existing) {
         .help("name another --out, or give --overwrite to replace that run");
   }
   make_folder(folder);
-  std::filesystem::remove(folder / "result.json");  // what an overwritten run found is not what this one finds
+  for (const char* stale : {"result.json", "history.csv", "model.safetensors"}) remove_file(folder / stale);  // of the run before
   return folder;
 }
 
@@ -102,7 +108,7 @@ std::string result_json(const Recipe& recipe, const TrainResult& result) {
   json["versions"] = {{"fovea", build.version}, {"compiler", build.compiler}, {"build", build.type}};
   json["commit"] = build.commit;
   json["recipe"] = recipe_text(recipe);
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";  // a path need not be UTF-8
 }
 
 }  // namespace fovea::train

@@ -45,6 +45,8 @@ void check_weights(const SavedModel& model, const std::string& file) {
         .at(file);
 }
 
+std::string list_text(const nlohmann::json& list) { return list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
+
 }  // namespace
 
 void save_model(const std::filesystem::path& file, const SavedModel& model) {
@@ -53,10 +55,10 @@ void save_model(const std::filesystem::path& file, const SavedModel& model) {
       {"format", format_name},
       {"network", model.network.text},
       {"layout", "activations NHWC, filters KRSC, dense weights (outputs, inputs)"},
-      {"mean", nlohmann::json(model.preprocessing.mean).dump()},
-      {"deviation", nlohmann::json(model.preprocessing.deviation).dump()},
-      {"classes", nlohmann::json(model.classes).dump()},
-      {"positive", nlohmann::json(model.positive).dump()},
+      {"mean", list_text(model.preprocessing.mean)},
+      {"deviation", list_text(model.preprocessing.deviation)},
+      {"classes", list_text(model.classes)},
+      {"positive", list_text(model.positive)},
   };
   content.tensors = model.weights;
   io::write_safetensors(file, content);

@@ -1,5 +1,7 @@
 #include "fovea/train/session.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -88,9 +90,14 @@ Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch) {
     session.write_control(control);
     session.plan(plan).run(session.stream());
   }
-  const Scores scores = scores_of(session.read_metrics());
+  const Metrics metrics = session.read_metrics();
   session.clear_metrics();
-  return scores;
+  if (metrics.non_finite > 0)
+    throw Error(ExitCode::numeric,
+                fmt::format("the losses of {} of {} images under evaluation are NaN or infinite", metrics.non_finite, count))
+        .note("so are the weights, or so large that the layers overflow")
+        .help("train with a smaller learning_rate, other initial weights or another normalisation");
+  return scores_of(metrics);
 }
 
 std::string weights_sha256(const std::vector<io::NamedTensor>& weights) {

@@ -54,7 +54,7 @@ struct Scores {
 };
 Scores scores_of(const Metrics& metrics);
 
-// Runs an evaluation plan of `batch` images over all `count` stored images.
+// Runs an evaluation plan of `batch` images over all `count` stored images. Throws Error (numeric) if a loss is NaN or infinite.
 Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch);
 
 std::string weights_sha256(const std::vector<io::NamedTensor>& weights);  // of their bytes, one after another

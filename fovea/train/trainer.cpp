@@ -141,7 +141,7 @@ double Trainer::train_step(int64_t epoch, int64_t position) {
   const double rate = learning_rate(recipe_, step_, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
   session_->write_control(control(epoch, position, rate));
   const size_t index = plan_at(position);
-  if (step_ % timed_every == timed_every - 1) {
+  if (position / recipe_.batch % timed_every == std::min(timed_every, steps_per_epoch()) / 2) {  // at least one in each epoch
     run_timed(index);
   } else {
     session_->plan(index).run(session_->stream());
@@ -183,7 +183,9 @@ int64_t Trainer::steps_per_epoch() const { return (data_.dataset.train.count + r
 void Trainer::throw_non_finite(int64_t epoch, int64_t first, int64_t last) {
   const int64_t first_step = step_ - (last - first + recipe_.batch - 1) / recipe_.batch;
   for (int64_t position = first; position < last; position += recipe_.batch) {
-    session_->write_control(control(epoch, position, 0));
+    StepControl again = control(epoch, position, 0);
+    again.step = static_cast<uint32_t>(first_step + (position - first) / recipe_.batch);
+    session_->write_control(again);
     if (const auto found = plan::find_non_finite(session_->plan(plan_at(position)), backend_->device(), session_->stream()))
       throw Error(ExitCode::numeric,
                   fmt::format("layer `{}` gives {} values that are NaN or infinite, of {}", found->layer, found->count, found->elements))

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "fovea/base/error.h"
 #include "fovea/base/thread.h"
 
@@ -15,12 +13,7 @@ void split_off_validation(const Recipe& recipe, TrainingData& data) {
     data.validation = Validation::test;
     return;
   }
-  double share = 0;
-  const char* end = recipe.valid.data() + recipe.valid.size();
-  const auto [read_to, failure] = std::from_chars(recipe.valid.data(), end, share);
-  if (failure != std::errc() || read_to != end || !(share >= 0 && share < 1))
-    throw Error(ExitCode::config, fmt::format("valid = \"{}\" is neither a share from 0 to 1 nor \"test\"", recipe.valid))
-        .help("set valid = 0.1 to take a tenth of the training images, or valid = \"test\"");
+  const double share = recipe.valid_share();
   if (share == 0) return;
   data::Split parts = data::split(data.dataset.train, share, static_cast<uint64_t>(recipe.seed));
   data.validation = Validation::split;

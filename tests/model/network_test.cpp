@@ -101,7 +101,7 @@ TEST(Network, StatesItsDefaults) {
 
 TEST(Network, ReadsEveryKeyOfAConvolution) {
   const Network network = parse(R"(
-    { conv2d = 6, kernel = [3, 2], stride = [1, 2], padding = [1, 0, 2, 3], dilation = [2, 1], groups = 2, bias = false, activation = "tanh" },
+{ conv2d = 6, kernel = [3, 2], stride = [1, 2], padding = [1, 0, 2, 3], dilation = [2, 1], groups = 2, bias = false, activation = "tanh" },
     { flatten = true }, { linear = 3, bias = false })",
                                 "input = [12, 9, 4]\n");
   const Conv2dLayer& conv = kind_of<Conv2dLayer>(network, 0);

@@ -134,8 +134,8 @@ TEST(Series, GroupsTheSpeedsOfRunsByWork) {
   EXPECT_EQ(found[1].title, "lenet5, batch 1,024");
 }
 
-TEST(Series, TakesTheLastSpeedOfAnExperimentOnAMachine) {
-  const Measurement first = {"speed/x", "CPU A", "c1", "lenet5", 64, 1, {{"fovea", 10}, {"PyTorch", 5}}};
+TEST(Series, TakesTheLastSpeedOfAWorkOnAMachine) {
+  const Measurement first = {"CPU A", "c1", "lenet5", 64, 1, {{"fovea", 10}, {"PyTorch", 5}}};
   Measurement again = first, elsewhere = first;
   again.medians[0].second = 20;
   elsewhere.cpu = "CPU B";

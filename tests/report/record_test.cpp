@@ -115,7 +115,7 @@ TEST(ReadHistory, NamesTheLineOfAFault) {
 }
 
 constexpr std::string_view speed =
-    R"({"schema_version": 1, "experiment": "speed/x", "unit": "images/s", "median": {"fovea": 12.5, "PyTorch": 10},)"
+    R"({"schema_version": 1, "unit": "images/s", "median": {"fovea": 12.5, "PyTorch": 10},)"
     R"( "configuration": {"model": "lenet5", "batch": 64, "threads": 1}, "machine": {"cpu": "a CPU"}, "commit": "0123abc"})";
 constexpr std::string_view other = R"({"schema_version": 1, "unit": "s", "configuration": {}})";
 
@@ -123,7 +123,6 @@ TEST(ReadSpeeds, TakesTheSpeedsAlone) {
   const RunFiles files;
   const std::vector<Measurement> speeds = read_speeds(files.plant("a.jsonl", fmt::format("{}\n{}\n{}\n", other, speed, speed)));
   ASSERT_EQ(speeds.size(), 2U);
-  EXPECT_EQ(speeds[0].experiment, "speed/x");
   EXPECT_EQ(speeds[0].cpu, "a CPU");
   EXPECT_EQ(speeds[0].commit, "0123abc");
   EXPECT_EQ(speeds[0].model, "lenet5");

@@ -7,7 +7,8 @@
 namespace fovea::eigen::FOVEA_ISA {
 namespace {
 
-constexpr int most_rows = lanes == 16 ? 14 : 6;  // of a tile two vectors wide; with it the accumulators fill the registers
+// Rows of a tile so many vectors wide, for which its accumulators fill the registers: 32 of 16 floats, 16 of fewer.
+constexpr int most_rows(int64_t vectors) { return lanes == 16 ? 14 : static_cast<int>(12 / vectors); }
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -97,8 +98,16 @@ void forward_tile(const DirectForward& f, const ForwardTile& tile) {
 
 using ForwardFunction = void (*)(const DirectForward&, const ForwardTile&);
 
+template <int rows, int vectors, int step>
+constexpr ForwardFunction forward_of() {
+  if constexpr (rows <= most_rows(vectors))
+    return forward_tile<rows, vectors, step>;
+  else
+    return nullptr;
+}
+
 template <int vectors, int step, int... rows>
-constexpr ForwardFunction forward_of_rows[] = {nullptr, forward_tile<rows, vectors, step>...};
+constexpr ForwardFunction forward_of_rows[] = {nullptr, forward_of<rows, vectors, step>()...};
 
 template <int step>
 ForwardFunction forward_function(int64_t rows, int64_t width) {
@@ -107,19 +116,37 @@ ForwardFunction forward_function(int64_t rows, int64_t width) {
   return (width == lanes ? one : two)[rows];
 }
 
+// A line as tiles of `rows` pixels, the first `longer` of which have one more.
+struct LineTiles {
+  LineTiles(const DirectShape& shape, int64_t width) {
+    const int64_t most = most_rows(width / lanes), tiles = (shape.q + most - 1) / most;
+    rows = shape.q / tiles;
+    longer = shape.q % tiles;
+    function = shape.q_step == 1 ? forward_function<1>(rows, width) : forward_function<0>(rows, width);
+    if (longer > 0) function_of_longer = shape.q_step == 1 ? forward_function<1>(rows + 1, width) : forward_function<0>(rows + 1, width);
+  }
+
+  int64_t rows, longer;
+  ForwardFunction function, function_of_longer = nullptr;
+};
+
 void forward(const DirectForward& f) {
   const DirectShape& shape = f.shape;
-  const int64_t tiles = (shape.q + most_rows - 1) / most_rows;
-  for (int64_t n = 0; n < shape.n; ++n)
-    for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t count, int64_t width, int64_t offset) {
-      for (int64_t p = 0; p < shape.p; ++p)
-        for (int64_t i = 0; i < tiles; ++i) {
-          const int64_t q = i * shape.q / tiles, rows = (i + 1) * shape.q / tiles - q;
-          const float* x = f.x + n * shape.n_step + p * shape.p_step + q * shape.q_step;
-          float* y = f.y + ((n * shape.p + p) * shape.q + q) * shape.y_stride + first_k;
-          (shape.q_step == 1 ? forward_function<1>(rows, width) : forward_function<0>(rows, width))(f, {x, f.packed + offset, count, y});
+  for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t count, int64_t width, int64_t offset) {
+    const LineTiles tiles(shape, width);
+    ForwardTile tile = {.x = nullptr, .panel = f.packed + offset, .count = count, .y = f.y + first_k};
+    for (int64_t n = 0; n < shape.n; ++n)
+      for (int64_t p = 0; p < shape.p; ++p) {
+        tile.x = f.x + n * shape.n_step + p * shape.p_step;
+        for (int64_t q = 0, i = 0; q < shape.q; ++i) {
+          const int64_t rows = tiles.rows + (i < tiles.longer ? 1 : 0);
+          (i < tiles.longer ? tiles.function_of_longer : tiles.function)(f, tile);
+          q += rows;
+          tile.x += rows * shape.q_step;
+          tile.y += rows * shape.y_stride;
         }
-    });
+      }
+  });
 }
 
 // ---- filter: the rows of a tile are places of the filter, `lines` by `run` of them ----
@@ -163,7 +190,7 @@ using FilterFunction = void (*)(const DirectFilter&, const FilterTile&);
 // Tiles of several lines where a line is too short to keep the processor busy.
 template <int lines, int run, int vectors>
 constexpr FilterFunction filter_of() {
-  if constexpr (lines * run * vectors <= 2 * most_rows)
+  if constexpr (run <= most_rows(vectors) && lines * run * vectors <= 2 * most_rows(2))
     return filter_tile<lines, run, vectors>;
   else
     return nullptr;
@@ -192,10 +219,10 @@ FilterChoice filter_choice(int64_t lines, int64_t run, int64_t width) {
 
 void filter(const DirectFilter& f) {
   const DirectShape& shape = f.shape;
-  const int64_t tiles = (shape.run + most_rows - 1) / most_rows;
   for_each_panel(shape.k, shape.taps() + 1, [&](int64_t first_k, int64_t, int64_t width, int64_t offset) {
     float* panel = f.packed + offset + width;
     const int64_t line_floats = shape.places * shape.run * width;
+    const int64_t most = most_rows(width / lanes), tiles = (shape.run + most - 1) / most;
     for (int64_t place = 0; place < shape.places; ++place)
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t first = i * shape.run / tiles, run = (i + 1) * shape.run / tiles - first;

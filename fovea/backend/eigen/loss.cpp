@@ -16,25 +16,29 @@ struct Targets {
 };
 Targets targets_of(const SoftmaxCrossEntropyForward& op) { return {1 - op.smoothing, op.smoothing / static_cast<float>(op.k)}; }
 
-// result[k] = exp(x[k] - largest); their sum.
-FOVEA_CLONES float exponentials(int64_t k, float largest, const float* __restrict x, float* __restrict result) {
+FOVEA_CLONES void exponentials(int64_t k, float largest, const float* __restrict x, float* __restrict result) {
 #pragma omp simd
   for (int64_t i = 0; i < k; ++i) result[i] = exponential(x[i] - largest);
+}
+
+float sum_without(int64_t left_out, const float* values, int64_t k) {
   float sum = 0;
-  for (int64_t i = 0; i < k; ++i) sum += result[i];
+  for (int64_t i = 0; i < k; ++i) sum += i == left_out ? 0 : values[i];
   return sum;
 }
 
 void softmax_cross_entropy_forward(const SoftmaxCrossEntropyForward& op, const Buffers& buffers, void* workspace) {
   const int32_t* t = buffers.in[1].as<int32_t>().data();
   float* loss = output(buffers, 0);
+  float* powers = static_cast<float*>(workspace);
   const Targets targets = targets_of(op);
   for (int64_t n = 0; n < op.n; ++n) {
     const float* x = input(buffers, 0) + n * op.k;
-    const float largest = *std::max_element(x, x + op.k);
-    const float log_sum = std::log(exponentials(op.k, largest, x, static_cast<float*>(workspace)));
-    float sum = 0;  // terms with a target of 0 too: 0 times infinity is NaN
-    for (int64_t k = 0; k < op.k; ++k) sum += ((k == t[n] ? targets.label : 0) + targets.other) * (log_sum - (x[k] - largest));
+    const float* largest = std::max_element(x, x + op.k);
+    exponentials(op.k, *largest, x, powers);
+    const float log_sum = std::log1p(sum_without(largest - x, powers, op.k));  // exact also where one class is nearly certain
+    float sum = 0;                                                             // terms with a target of 0 too: 0 times infinity is NaN
+    for (int64_t k = 0; k < op.k; ++k) sum += ((k == t[n] ? targets.label : 0) + targets.other) * (log_sum - (x[k] - *largest));
     loss[n] = t[n] == ignored_label ? 0 : sum;
   }
 }
@@ -52,8 +56,12 @@ void softmax_cross_entropy_backward(const SoftmaxCrossEntropyBackward& op, const
       std::fill_n(dx, forward.k, 0.0f);
       continue;
     }
-    const float sum = exponentials(forward.k, *std::max_element(x, x + forward.k), x, powers);
-    for (int64_t k = 0; k < forward.k; ++k) dx[k] = (powers[k] / sum - (k == t[n] ? targets.label : 0) - targets.other) * share;
+    exponentials(forward.k, *std::max_element(x, x + forward.k), x, powers);
+    const float others = sum_without(t[n], powers, forward.k), sum = sum_without(-1, powers, forward.k);
+    for (int64_t k = 0; k < forward.k; ++k) {
+      const float gradient = k == t[n] ? forward.smoothing - others / sum : powers[k] / sum;  // softmax - 1 would cancel
+      dx[k] = (gradient - targets.other) * share;
+    }
   }
 }
 

@@ -10,7 +10,14 @@
 
 namespace fovea::eigen {
 
-int64_t LoweredConv2d::workspace_floats() const { return is_pointwise() ? 0 : block_rows(shape_) * patch_length(shape_); }
+// Images whose patches are lowered at a time when whole images are; 0: lines of them are.
+int64_t LoweredConv2d::whole_images() const {
+  const int64_t rows = shape_.p() * shape_.q();
+  if (is_pointwise() || shape_.groups != 1 || shape_.window.dilation_w != 1 || rows > block_rows(shape_)) return 0;
+  return block_rows(shape_) / rows;
+}
+
+int64_t LoweredConv2d::workspace_floats() const { return is_pointwise() ? 0 : block_rows(shape_) * patch_length(shape_) + 16; }
 
 std::string LoweredConv2d::algorithm() const {
   return fmt::format("{}Eigen product ({})", is_pointwise() ? "" : "im2col, ", products().isa);
@@ -19,7 +26,8 @@ std::string LoweredConv2d::algorithm() const {
 // body(first output pixel of the range, count, group).
 template <class Body>
 void LoweredConv2d::for_each_block(const Images& images, Body body) const {
-  const int64_t total = images.count * shape_.p() * shape_.q(), block = block_rows(shape_);
+  const int64_t image = shape_.p() * shape_.q(), total = images.count * image;
+  const int64_t block = whole_images() > 0 ? whole_images() * image : block_rows(shape_);
   for (int64_t group = 0; group < shape_.groups; ++group)
     for (int64_t first = 0; first < total; first += block) body(first, std::min(block, total - first), group);
 }
@@ -50,6 +58,7 @@ void LoweredConv2d::forward(const Images& images, const float* x, const float* w
 
 void LoweredConv2d::backward_data(const Images& images, Into into, const float* dy, const float* w, float* dx) const {
   const int64_t length = patch_length(shape_), c = shape_.c / shape_.groups, k = shape_.k / shape_.groups;
+  const int64_t image = shape_.p() * shape_.q();
   float* range = dx + images.first * input_floats(shape_);
   if (!is_pointwise() && into == Into::overwrite) std::fill_n(range, images.count * input_floats(shape_), 0.0f);
   for_each_block(images, [&](int64_t first, int64_t count, int64_t group) {
@@ -63,7 +72,10 @@ void LoweredConv2d::backward_data(const Images& images, Into into, const float* 
                     .c = is_pointwise() ? range + first * shape_.c + group * c : columns_,
                     .c_stride = is_pointwise() ? shape_.c : length},
                    is_pointwise() && into == Into::add ? Accumulate::yes : Accumulate::no);
-    if (!is_pointwise()) scatter_patches(shape_, {first, count, group}, columns_, range);
+    if (whole_images() > 0)
+      scatter_images(shape_, count / image, columns_, range + first / image * input_floats(shape_));
+    else if (!is_pointwise())
+      scatter_patches(shape_, {first, count, group}, columns_, range);
   });
 }
 

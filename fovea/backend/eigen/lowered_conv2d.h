@@ -24,6 +24,7 @@ class LoweredConv2d {
     int64_t stride;
   };
   bool is_pointwise() const { return shape_.window == Window{}; }  // a patch is the pixel itself: nothing to lower
+  int64_t whole_images() const;
   Operand patches(int64_t first, int64_t count, int64_t group, const float* x) const;
   template <class Body>
   void for_each_block(const Images& images, Body body) const;

@@ -86,6 +86,46 @@ template <class Visit, class Patch, class Pixels>
   }
 }
 
+// Sixteen floats, whatever vectors they become.
+using Piece [[gnu::vector_size(16 * sizeof(float)), gnu::aligned(sizeof(float)), gnu::may_alias]] = float;
+
+// Which lines of patches fall on line h of an image: the first of them, and the distance to the next.
+struct Overlap {
+  int64_t first = 0, count = 0, step = 0;  // in floats of columns
+};
+
+// Of the lines r of patches p with p stride - pad + r dilation = h; r falls as p rises, each by a fixed step.
+Overlap overlap(const Conv2dShape& shape, int64_t h) {
+  const Window& window = shape.window;
+  const int64_t length = patch_length(shape), line = length / window.r, patches = shape.q() * length;
+  Overlap result;
+  int64_t last = 0;
+  for (int64_t r = 0; r < window.r; ++r) {
+    const int64_t from = h + window.pad_top - r * window.dilation_h;
+    if (from < 0 || from % window.stride_h != 0 || from / window.stride_h >= shape.p()) continue;
+    const int64_t offset = from / window.stride_h * patches + r * line;
+    if (result.count == 0)
+      result.first = offset;
+    else
+      result.step = offset - last;
+    last = offset;
+    ++result.count;
+  }
+  return result;
+}
+
+[[gnu::always_inline]] inline void add_overlap(const Overlap& lines, const float* columns, int64_t run, float* dx) {
+  for (int64_t i = 0; i < run; i += 16) {
+    const float* from = columns + lines.first + i;
+    Piece sum = *reinterpret_cast<const Piece*>(from);
+    for (int64_t line = 1; line < lines.count; ++line) sum += *reinterpret_cast<const Piece*>(from + line * lines.step);
+    if (i + 16 <= run)
+      *reinterpret_cast<Piece*>(dx + i) += sum;
+    else
+      Add::inside(reinterpret_cast<const float*>(&sum), dx + i, run - i);
+  }
+}
+
 }  // namespace
 
 int64_t block_rows(const Conv2dShape& shape) {
@@ -99,6 +139,26 @@ FOVEA_CLONES void gather_patches(const Conv2dShape& shape, const PatchRows& rows
 
 FOVEA_CLONES void scatter_patches(const Conv2dShape& shape, const PatchRows& rows, const float* columns, float* dx) {
   visit_patches<Add>(shape, rows, dx, columns);
+}
+
+FOVEA_CLONES void scatter_images(const Conv2dShape& shape, int64_t images, const float* columns, float* dx) {
+  const Window& window = shape.window;
+  const int64_t c = shape.c, p_count = shape.p(), q_count = shape.q(), length = patch_length(shape);
+  constexpr int64_t lines_at_a_time = 64;
+  Overlap lines[lines_at_a_time];
+  for (int64_t first_h = 0; first_h < shape.h; first_h += lines_at_a_time) {
+    const int64_t h_count = std::min(lines_at_a_time, shape.h - first_h);
+    for (int64_t h = 0; h < h_count; ++h) lines[h] = overlap(shape, first_h + h);
+    for (int64_t n = 0; n < images; ++n)
+      for (int64_t q = 0; q < q_count; ++q) {
+        const int64_t first_w = q * window.stride_w - window.pad_left;
+        const int64_t begin = std::clamp<int64_t>(-first_w, 0, window.s), end = std::clamp<int64_t>(shape.w - first_w, begin, window.s);
+        const float* from = columns + (n * p_count * q_count + q) * length + begin * c;
+        float* to = dx + ((n * shape.h + first_h) * shape.w + first_w + begin) * c;
+        for (int64_t h = 0; h < h_count; ++h)
+          if (lines[h].count > 0) add_overlap(lines[h], from, (end - begin) * c, to + h * shape.w * c);
+      }
+  }
 }
 
 }  // namespace fovea::eigen

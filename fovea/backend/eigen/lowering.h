@@ -21,4 +21,8 @@ void gather_patches(const Conv2dShape& shape, const PatchRows& rows, const float
 // dx += the patches in columns, each at its place.
 void scatter_patches(const Conv2dShape& shape, const PatchRows& rows, const float* columns, float* dx);
 
+// The same for all patches of some images of one group without dilation along w: what falls on one place is summed first. Sixteen floats
+// behind `columns` have to be readable.
+void scatter_images(const Conv2dShape& shape, int64_t images, const float* columns, float* dx);
+
 }  // namespace fovea::eigen

@@ -90,56 +90,75 @@ void forward_wide(const MaxPool& pool) {
   });
 }
 
+// Runs of c floats (c < lanes) are moved as whole vectors, in ascending order, each over the surplus of the one before:
+// buffers of a line have room for one vector more.
+struct LineBuffers {
+  LineBuffers(const PoolLoopShape& shape, int32_t* workspace) : length(shape.w * shape.c + lanes), next(workspace) {}
+  int32_t* integers() {
+    next += length;
+    return next - length;
+  }
+  float* floats() { return reinterpret_cast<float*>(integers()); }
+
+  int64_t length;
+  int32_t* next;
+};
+
+int64_t whole_vectors(int64_t count) { return (count + lanes - 1) / lanes * lanes; }
+
+// to = every step-th run of c, from the first one on.
+template <class Element>
+void pick_runs(int64_t count, int64_t c, int64_t step, const Element* from, Element* to) {
+  for (int64_t i = 0; i < count; ++i) save(to + i * c, load(from + i * step * c));
+}
+
+void larger_of_lines(int64_t count, const float* __restrict x, int32_t number, float* __restrict largest, int32_t* __restrict place) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; ++j) {
+    const bool larger = !(x[j] <= largest[j]) & (largest[j] == largest[j]);
+    largest[j] = larger ? x[j] : largest[j];
+    place[j] = larger ? number : place[j];
+  }
+}
+
 // Of equal values the lower place is taken; a NaN is larger than a number.
+void larger_of_candidates(int64_t count, const float* __restrict x, const int32_t* __restrict x_place, float* __restrict largest,
+                          int32_t* __restrict place) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; ++j) {
+    const bool is_number = largest[j] == largest[j], equal = (x[j] == largest[j]) | (!is_number & (x[j] != x[j]));
+    const bool larger = (!(x[j] <= largest[j]) & is_number) | (equal & (x_place[j] < place[j]));
+    largest[j] = larger ? x[j] : largest[j];
+    place[j] = larger ? x_place[j] : place[j];
+  }
+}
+
 void forward_lines(const MaxPool& pool) {
   const PoolLoopShape& shape = pool.shape;
   const int64_t c = shape.c, line = shape.w * c, line_out = shape.q * c;
-  float* __restrict column = reinterpret_cast<float*>(pool.workspace);
-  int32_t* __restrict column_place = pool.workspace + line;
-  int32_t* __restrict source = pool.workspace + 2 * line;
-  int32_t* __restrict place = pool.workspace + 3 * line;
-  for (int64_t q = 0; q < shape.q; ++q)
-    for (int64_t i = 0; i < c; ++i) source[q * c + i] = static_cast<int32_t>(q * shape.s * c + i);
+  LineBuffers buffers(shape, pool.workspace);
+  float *column = buffers.floats(), *candidate = buffers.floats(), *largest = buffers.floats();
+  int32_t *column_place = buffers.integers(), *candidate_place = buffers.integers(), *place = buffers.integers();
   for (int64_t n = 0; n < shape.n; ++n)
     for (int64_t p = 0; p < shape.p; ++p) {
       const float* x = pool.x + (n * shape.h + p * shape.r) * line;
-      float* __restrict y = pool.y + (n * shape.p + p) * line_out;
       for (int64_t j = 0; j < line; ++j) {
         column[j] = x[j];
         column_place[j] = 0;
       }
-      for (int64_t r = 1; r < shape.r; ++r) {
-        const float* __restrict lower = x + r * line;
-        const int32_t number = static_cast<int32_t>(r * shape.s);
-#pragma omp simd
-        for (int64_t j = 0; j < line; ++j) {
-          const bool larger = !(lower[j] <= column[j]) & (column[j] == column[j]);
-          column[j] = larger ? lower[j] : column[j];
-          column_place[j] = larger ? number : column_place[j];
-        }
-      }
-#pragma omp simd
-      for (int64_t j = 0; j < line_out; ++j) {
-        y[j] = column[source[j]];
-        place[j] = column_place[source[j]];
-      }
+      for (int64_t r = 1; r < shape.r; ++r) larger_of_lines(line, x + r * line, static_cast<int32_t>(r * shape.s), column, column_place);
+      pick_runs(shape.q, c, shape.s, column, largest);
+      pick_runs(shape.q, c, shape.s, column_place, place);
       for (int64_t s = 1; s < shape.s; ++s) {
-        const float* __restrict next = column + s * c;
-        const int32_t* __restrict next_place = column_place + s * c;
-        const int32_t number = static_cast<int32_t>(s);
-#pragma omp simd
-        for (int64_t j = 0; j < line_out; ++j) {
-          const float value = next[source[j]], largest = y[j];
-          const int32_t value_place = next_place[source[j]] + number;
-          const bool is_number = largest == largest, equal = (value == largest) | (!is_number & (value != value));
-          const bool larger = (!(value <= largest) & is_number) | (equal & (value_place < place[j]));
-          y[j] = larger ? value : largest;
-          place[j] = larger ? value_place : place[j];
-        }
+        pick_runs(shape.q, c, shape.s, column + s * c, candidate);
+        for (int64_t q = 0; q < shape.q; ++q)
+          save(candidate_place + q * c, load(column_place + (q * shape.s + s) * c) + static_cast<int32_t>(s));
+        larger_of_candidates(whole_vectors(line_out), candidate, candidate_place, largest, place);
       }
+      float* y = pool.y + (n * shape.p + p) * line_out;
+      for (int64_t j = 0; j < line_out; ++j) y[j] = largest[j];
       if (pool.argmax == nullptr) continue;
-      uint8_t* __restrict argmax = pool.argmax + (n * shape.p + p) * line_out;
-#pragma omp simd
+      uint8_t* argmax = pool.argmax + (n * shape.p + p) * line_out;
       for (int64_t j = 0; j < line_out; ++j) argmax[j] = static_cast<uint8_t>(place[j]);
     }
 }
@@ -201,44 +220,44 @@ void backward_wide(const MaxPoolGradient& pool) {
   });
 }
 
+// dx = or += the gradients whose largest place is `number`.
+template <MaxPoolGradient::Mode mode>
+void place_line(int64_t count, const float* __restrict gradient, const int32_t* __restrict largest, int32_t number, float* __restrict dx) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; ++j) {
+    const float value = largest[j] == number ? gradient[j] : 0;
+    dx[j] = mode == MaxPoolGradient::Mode::add ? dx[j] + value : value;
+  }
+}
+
+void rectify_line(int64_t count, const float* __restrict y, const float* __restrict dy, float* __restrict gradient) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; ++j) gradient[j] = y[j] <= 0 ? 0 : dy[j];
+}
+
 template <MaxPoolGradient::Mode mode>
 void backward_lines(const MaxPoolGradient& pool) {
   const PoolLoopShape& shape = pool.shape;
-  const int64_t c = shape.c, line = shape.w * c, covered = shape.q * shape.s * c, line_out = shape.q * c;
-  float* __restrict gradient = reinterpret_cast<float*>(pool.workspace);
-  int32_t* __restrict largest = pool.workspace + line;
-  int32_t* __restrict source = pool.workspace + 2 * line;
-  int32_t* __restrict number = pool.workspace + 3 * line;
-  for (int64_t w = 0; w < shape.q * shape.s; ++w)
-    for (int64_t i = 0; i < c; ++i) {
-      source[w * c + i] = static_cast<int32_t>(w / shape.s * c + i);
-      number[w * c + i] = static_cast<int32_t>(w % shape.s);
-    }
+  const int64_t c = shape.c, line = shape.w * c, line_out = shape.q * c;
+  LineBuffers buffers(shape, pool.workspace);
+  float *gradient = buffers.floats(), *spread = buffers.floats();
+  int32_t *largest = buffers.integers(), *spread_largest = buffers.integers();
   for (int64_t n = 0; n < shape.n; ++n)
     for (int64_t p = 0; p < shape.p; ++p) {
       const int64_t from = (n * shape.p + p) * line_out;
-      const float* __restrict dy = pool.dy + from;
-      const uint8_t* __restrict argmax = pool.argmax + from;
-#pragma omp simd
-      for (int64_t j = 0; j < covered; ++j) gradient[j] = dy[source[j]];
-      for (int64_t j = 0; j < covered; ++j) largest[j] = argmax[source[j]] - number[j];
-      if (pool.y != nullptr) {
-        const float* __restrict y = pool.y + from;
-#pragma omp simd
-        for (int64_t j = 0; j < covered; ++j) {
-          const float maximum = y[source[j]];
-          gradient[j] = maximum <= 0 ? 0 : gradient[j];
+      if (pool.y != nullptr)
+        rectify_line(line_out, pool.y + from, pool.dy + from, gradient);
+      else
+        for (int64_t j = 0; j < line_out; ++j) gradient[j] = pool.dy[from + j];
+      for (int64_t j = 0; j < line_out; ++j) largest[j] = pool.argmax[from + j];
+      for (int64_t q = 0; q < shape.q; ++q)
+        for (int64_t s = 0; s < shape.s; ++s) {
+          save(spread + (q * shape.s + s) * c, load(gradient + q * c));
+          save(spread_largest + (q * shape.s + s) * c, load(largest + q * c) - static_cast<int32_t>(s));
         }
-      }
-      for (int64_t r = 0; r < shape.r; ++r) {
-        float* __restrict dx = pool.dx + (n * shape.h + p * shape.r + r) * line;
-        const int32_t first = static_cast<int32_t>(r * shape.s);
-#pragma omp simd
-        for (int64_t j = 0; j < covered; ++j) {
-          const float value = largest[j] == first ? gradient[j] : 0;
-          dx[j] = mode == MaxPoolGradient::Mode::add ? dx[j] + value : value;
-        }
-      }
+      for (int64_t r = 0; r < shape.r; ++r)
+        place_line<mode>(shape.q * shape.s * c, spread, spread_largest, static_cast<int32_t>(r * shape.s),
+                         pool.dx + (n * shape.h + p * shape.r + r) * line);
     }
 }
 

@@ -35,7 +35,7 @@ struct PoolLoops {
   void (*backward)(const MaxPoolGradient&);
 };
 
-inline int64_t max_pool_workspace(const PoolLoopShape& shape) { return 4 * shape.w * shape.c; }  // elements
+inline int64_t max_pool_workspace(const PoolLoopShape& shape) { return 6 * (shape.w * shape.c + 16); }  // elements
 
 // Of the best instruction set that this processor has.
 const PoolLoops& pool_loops();

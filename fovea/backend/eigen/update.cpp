@@ -18,20 +18,18 @@ struct Slot {
   float decay, rate;
 };
 
-FOVEA_CLONES void plain_sgd(const Slot& slot) {
-  const auto [elements, dw, w, m, v, decay, rate] = slot;
+FOVEA_CLONES void plain_sgd(Slot p) {
 #pragma omp simd
-  for (int64_t i = 0; i < elements; ++i) w[i] -= rate * (dw[i] + decay * w[i]);
+  for (int64_t i = 0; i < p.elements; ++i) p.w[i] -= p.rate * (p.dw[i] + p.decay * p.w[i]);
 }
 
 // change = direct g + through m: (0, 1) without Nesterov, (1, momentum) with it.
-FOVEA_CLONES void momentum_sgd(const Slot& slot, float momentum, float direct, float through) {
-  const auto [elements, dw, w, m, v, decay, rate] = slot;
+FOVEA_CLONES void momentum_sgd(Slot p, float momentum, float direct, float through) {
 #pragma omp simd
-  for (int64_t i = 0; i < elements; ++i) {
-    const float g = dw[i] + decay * w[i];
-    m[i] = momentum * m[i] + g;
-    w[i] -= rate * (direct * g + through * m[i]);
+  for (int64_t i = 0; i < p.elements; ++i) {
+    const float g = p.dw[i] + p.decay * p.w[i];
+    p.m[i] = momentum * p.m[i] + g;
+    p.w[i] -= p.rate * (direct * g + through * p.m[i]);
   }
 }
 
@@ -45,15 +43,13 @@ struct AdamFactors {
   float beta1, rest1, beta2, rest2, rate, correction2, epsilon;  // rest = 1 - beta; rate with the correction of m
 };
 
-FOVEA_CLONES void adam(const Slot& slot, const AdamFactors& factors) {
-  const auto [elements, dw, w, m, v, decay, unused] = slot;
-  const auto [beta1, rest1, beta2, rest2, rate, correction2, epsilon] = factors;
+FOVEA_CLONES void adam(Slot p, AdamFactors by) {
 #pragma omp simd
-  for (int64_t i = 0; i < elements; ++i) {
-    const float g = dw[i] + decay * w[i];
-    m[i] = beta1 * m[i] + rest1 * g;
-    v[i] = beta2 * v[i] + rest2 * g * g;
-    w[i] -= rate * m[i] / (__builtin_sqrtf(v[i] * correction2) + epsilon);
+  for (int64_t i = 0; i < p.elements; ++i) {
+    const float g = p.dw[i] + p.decay * p.w[i];
+    p.m[i] = by.beta1 * p.m[i] + by.rest1 * g;
+    p.v[i] = by.beta2 * p.v[i] + by.rest2 * g * g;
+    p.w[i] -= by.rate * p.m[i] / (__builtin_sqrtf(p.v[i] * by.correction2) + by.epsilon);
   }
 }
 

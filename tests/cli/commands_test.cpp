@@ -1,0 +1,132 @@
+// The commands on a tiny network, and what they leave and print.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/cli/program.h"
+
+namespace fovea::cli {
+namespace {
+
+using nlohmann::json;
+
+std::vector<json> lines_of(const std::string& text) {
+  std::vector<json> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+TEST(Help, BeginsWithWhatToType) {
+  const Program program;
+  for (const std::string command : {"train", "eval", "models", "plan", "doctor", "table"}) {
+    const Ran help = program.run(command + " --help");
+    EXPECT_EQ(help.code, 0) << command;
+    EXPECT_LT(help.out.find("Examples:\n  fovea " + command), help.out.find("OPTIONS")) << help.out;
+  }
+  EXPECT_TRUE(has(program.run("--help").out, "Examples:\n  fovea train recipes/lenet5_digits.toml"));
+  EXPECT_TRUE(has(program.run("train --help").out, "--learning-rate RATE"));
+  EXPECT_TRUE(has(program.run("train --help").out, "(default: 0.01)"));
+  EXPECT_TRUE(program.run("--version").out.starts_with("fovea "));
+}
+
+TEST(Train, LeavesItsFilesAndEvalGivesTheSameAccuracy) {
+  const Program program;
+  const Ran train = program.train("--epochs 2 --valid test --learning-rate 0.1");
+  ASSERT_EQ(train.code, 0) << train.error;
+  EXPECT_EQ(train.error, "");
+  EXPECT_TRUE(has(train.out, "epoch 2/2  loss ")) << train.out;
+  EXPECT_FALSE(has(train.out, "\r")) << "a bar where there is no terminal";
+  for (const std::string file : {"recipe.toml", "history.csv", "model.safetensors", "result.json"})
+    EXPECT_TRUE(std::filesystem::exists(program.path("out") / file)) << file;
+  const json result = json::parse(read_file(program.path("out/result.json")));
+  for (const std::string model : {"{}/out", "{}/out/model.safetensors"}) {
+    const Ran eval = program.run("eval " + model + " --data synthetic:8x8x1:4:50:30 --json --batch 7");
+    ASSERT_EQ(eval.code, 0) << eval.error;
+    const json line = json::parse(eval.out);
+    EXPECT_EQ(line["accuracy"], result["test_accuracy"]);
+    EXPECT_NEAR(line["loss"].get<double>(), result["test_loss"].get<double>(), 1e-6);
+    EXPECT_EQ(line["weights_sha256"], result["weights_sha256"]);
+    EXPECT_EQ(line["images"], 30);
+  }
+  EXPECT_EQ(json::parse(program.run("eval {}/out --data synthetic:8x8x1:4:50:30 --json --split train").out)["images"], 50);
+  EXPECT_TRUE(has(program.run("eval {}/out --data synthetic:8x8x1:4:50:30").out, "tiny on 30 test images of random pixels"));
+}
+
+// docs/results.md: `fovea train FOLDER/recipe.toml --out ANOTHER` does the same again.
+TEST(Train, ItsRecipeDoesTheSameAgain) {
+  const Program program;
+  ASSERT_EQ(program.train("--optimizer adam --mirror --crop-padding 1 --seed 5 --no-claims --mean 0.4 --deviation 0.3").code, 0);
+  const Ran again = program.run("train {}/out/recipe.toml --out {}/again");
+  ASSERT_EQ(again.code, 0) << again.error;
+  const json first = json::parse(read_file(program.path("out/result.json"))),
+             second = json::parse(read_file(program.path("again/result.json")));
+  EXPECT_EQ(first["weights_sha256"], second["weights_sha256"]);
+  EXPECT_TRUE(has(first["recipe"], "claims = false"));
+  EXPECT_FALSE(has(first["recipe"], "backend = \"\""));  // the one that ran it is named
+}
+
+TEST(Train, IsQuietOrPrintsJsonOnRequest) {
+  const Program program;
+  const Ran quiet = program.train("--quiet");
+  EXPECT_EQ(quiet.code, 0);
+  EXPECT_EQ(quiet.out + quiet.error, "");
+  const Ran refused = program.train("--json");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_TRUE(has(refused.error, "--overwrite")) << refused.error;
+  const Ran run = program.train("--json --overwrite --epochs 3");
+  ASSERT_EQ(run.code, 0) << run.error;
+  const std::vector<json> lines = lines_of(run.out);
+  ASSERT_EQ(lines.size(), 5u);
+  EXPECT_EQ(lines.front()["event"], "start");
+  EXPECT_EQ(lines[3]["epoch"], 3);
+  EXPECT_EQ(lines.back()["event"], "result");
+  EXPECT_EQ(lines.back()["weights_sha256"], json::parse(read_file(program.path("out/result.json")))["weights_sha256"]);
+}
+
+TEST(Models, AreListedAndShown) {
+  const Program program;
+  const std::string list = program.run("models").out;
+  for (const std::string name : {"cifar_cnn", "lenet5", "logistic", "mlp", "softmax"}) EXPECT_TRUE(has(list, name)) << list;
+  EXPECT_TRUE(has(list, "61706")) << list;
+  EXPECT_TRUE(has(program.run("models lenet5").out, "61,706"));
+  EXPECT_TRUE(has(program.run("models {}/tiny.toml").out, "conv1"));
+}
+
+TEST(Plan, ShowsStepsAndMemory) {
+  const Program program;
+  const Ran plan = program.run("plan --model lenet5 --batch 8 --backend reference");
+  ASSERT_EQ(plan.code, 0) << plan.error;
+  EXPECT_TRUE(has(plan.out, "training of lenet5, batch 8, backend reference"));
+  EXPECT_TRUE(has(plan.out, "conv2d_backward_filter"));
+  EXPECT_TRUE(has(plan.out, "activations"));
+  const Ran evaluation = program.run("plan recipes/lenet5_mnist.toml --phase evaluation");
+  EXPECT_EQ(evaluation.code, 0) << evaluation.error;
+  EXPECT_FALSE(has(evaluation.out, "backward")) << evaluation.out;
+}
+
+TEST(Doctor, FindsAWorkingMachine) {
+  const Program program;
+  const Ran doctor = program.run("doctor");
+  EXPECT_EQ(doctor.code, 0) << doctor.error;
+  EXPECT_TRUE(has(doctor.out, "reference")) << doctor.out;
+  EXPECT_FALSE(has(doctor.out, "FAILS")) << doctor.out;
+  const std::string names = program.run("doctor --backends").out;
+  EXPECT_TRUE(has(names, "eigen\n")) << names;
+  EXPECT_FALSE(has(names, "reference")) << names;
+}
+
+TEST(Table, PutsRunsBesideEachOther) {
+  const Program program;
+  ASSERT_EQ(program.train().code, 0);
+  ASSERT_EQ(program.run("train {}/out/recipe.toml --backend reference --out {}/other").code, 0);
+  const Ran table = program.run("table {}/out/result.json {}/other/result.json");
+  ASSERT_EQ(table.code, 0) << table.error;
+  EXPECT_TRUE(has(table.out, "reference")) << table.out;
+  EXPECT_TRUE(has(table.out, "eigen")) << table.out;
+  EXPECT_TRUE(has(program.run("table {}/out/result.json --markdown").out, "| --"));
+}
+
+}  // namespace
+}  // namespace fovea::cli

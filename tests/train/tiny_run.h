@@ -1,0 +1,43 @@
+// A network and a data set so small that a whole run takes milliseconds, and the folder that they live in.
+#pragma once
+
+#include <string>
+
+#include "fovea/train/trainer.h"
+#include "tests/data/data_folder.h"
+
+namespace fovea::train {
+
+class TinyRun {
+ public:
+  TinyRun() {
+    folder_.plant("tiny.toml", R"(name = "tiny"
+input = [8, 8, 1]
+layers = [
+  { conv2d = 4, kernel = 3, activation = "relu" },
+  { max_pool = 2 },
+  { flatten = true },
+  { linear = 8, activation = "relu" },
+  { linear = 4 },
+]
+)");
+    recipe.model = (folder_.path() / "tiny.toml").string();
+    recipe.data = "synthetic:8x8x1:4:50:30";
+    recipe.backend = "eigen";
+    recipe.batch = 16;
+    recipe.learning_rate = 0.05;
+  }
+
+  TrainResult train() const {
+    Callbacks silent;
+    return Trainer(recipe, silent).train();
+  }
+  std::filesystem::path path(const std::string& name) const { return folder_.path() / name; }
+
+  Recipe recipe;
+
+ private:
+  data::DataFolder folder_;
+};
+
+}  // namespace fovea::train
