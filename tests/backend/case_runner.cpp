@@ -177,12 +177,15 @@ std::vector<std::string> backend_names() {
   return names;
 }
 
+bool gpu_is_required() {
+  const char* required = std::getenv("FOVEA_REQUIRE_GPU");
+  return required != nullptr && std::string_view(required) == "1";
+}
+
 std::unique_ptr<Backend> open_or_say_why_not(const std::string& name, std::string& absent_because) {
   for (const BackendEntry& entry : list_backends())
     if (entry.name == name) absent_because = entry.absent_because;
-  const char* gpu_required = std::getenv("FOVEA_REQUIRE_GPU");
-  if (absent_because.empty() || (gpu_required != nullptr && std::string_view(gpu_required) == "1")) return open_backend(name);
-  return nullptr;
+  return absent_because.empty() || (name == "cuda" && gpu_is_required()) ? open_backend(name) : nullptr;
 }
 
 std::vector<std::string> operator_names(const std::vector<study::OpCase>& cases) {

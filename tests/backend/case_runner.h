@@ -41,8 +41,10 @@ std::vector<Operand> run_case(Backend& backend, const Op& op, const CaseData& da
 // The reference in double on the same data.
 std::vector<Operand> exact_result(const Op& op, const CaseData& data);
 
-std::vector<std::string> backend_names();                                          // all, absent ones too
-// nullptr, and why, where it is absent. Throws Error (device) where FOVEA_REQUIRE_GPU=1 asks for a GPU and one of its backends is absent.
+std::vector<std::string> backend_names();  // all, absent ones too
+bool gpu_is_required();                    // FOVEA_REQUIRE_GPU=1 in the environment
+
+// nullptr, and why, where it is absent; where a GPU is required, the absence of `cuda` is an Error (device) instead.
 std::unique_ptr<Backend> open_or_say_why_not(const std::string& name, std::string& absent_because);
 std::vector<std::string> operator_names(const std::vector<study::OpCase>& cases);  // in the order of the table, each once
 std::string test_name(std::string text);                                           // letters, digits and underscores only
