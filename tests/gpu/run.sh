@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# What needs a GPU: every test of the backend `cuda`, the sanitizers over its kernels, and five runs of one command.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+
+usage() {
+  cat <<END
+usage: tests/gpu/run.sh [--build DIR] [--log FILE] [--no-sanitizers]
+Runs after a build with the CUDA module and the tests; needs one NVIDIA GPU, and compute-sanitizer unless told otherwise.
+  --build DIR       where it was built (default: build)
+  --log FILE        what is kept (default: results/gpu_tests.txt)
+Exit codes: 0 all passed, 1 something failed or was skipped, 2 usage.
+END
+}
+
+build=$root/build log=$root/results/gpu_tests.txt sanitizers=(memcheck racecheck initcheck synccheck)
+while [ $# -gt 0 ]; do
+  case $1 in
+    --build) build=$(cd "${2:?--build needs a folder}" && pwd) && shift ;;
+    --log) log=${2:?--log needs a file} && shift ;;
+    --no-sanitizers) sanitizers=() ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "run.sh: unknown option \`$1\`" >&2; usage >&2; exit 2 ;;
+  esac
+  shift
+done
+
+cd "$root" || exit 2  # the tests read models/ and tests/golden/
+export FOVEA_REQUIRE_GPU=1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+summary=()
+
+# stage NAME COMMAND...: passes if the command does and no test was skipped or missing.
+stage() {
+  local name=$1 start=$SECONDS verdict=passed
+  shift
+  "$@" >"$scratch/out" 2>&1 || verdict=FAILED
+  grep -qE '\[  SKIPPED \]|^\[==========\] (0 tests|Running 0 tests)' "$scratch/out" && verdict="FAILED (skipped or no tests)"
+  if [ "$verdict" != passed ]; then
+    failures=$((failures + 1))
+    echo "==== $name: $verdict"
+    grep -vE '^\[( RUN      |       OK |----------)\]' "$scratch/out" | tail -n 60
+  fi
+  local counted
+  counted=$(grep -oE '\[   counts \] .*|\[  PASSED  \] [0-9]+ tests?|ERROR SUMMARY: .*|RACECHECK SUMMARY: .*' "$scratch/out" | sed -E 's/^\[ *counts *\] //; s/^\[ *PASSED *\] //' |
+    awk '/^[0-9]+ cases$/ {cases += $1; next} {line = line (line == "" ? "" : "; ") $0} END {print (cases > 0 ? cases " cases; " : "") line}')
+  summary+=("$(printf '%-44s %-8s %4d s  %s' "$name" "$verdict" $((SECONDS - start)) "$counted")")
+}
+
+same_bits() {
+  for i in 1 2 3 4 5; do
+    "$build/fovea" train --quiet --backend cuda --data synthetic:28x28x1:10:4096:256 --model lenet5 --out "$scratch/run$i" || return 1
+    find "$scratch/run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$scratch/bits$i"
+    [ -s "$scratch/bits$i" ] || { echo "run $i left no weights"; return 1; }
+    cmp "$scratch/bits1" "$scratch/bits$i" || return 1
+  done
+}
+
+# The table for every operator; those without random shapes also on random data.
+reduced='*ExactnessTest*/cuda_*:*NonFiniteTest*/cuda:*RecordingTest*/cuda'
+for operator in softmax binary score update dropout activation bias; do
+  reduced+=":*OperatorTest*/cuda_$operator*"
+done
+
+[ -x "$build/backend_tests" ] || { echo "run.sh: there is no backend_tests in $build; build first" >&2; exit 2; }
+stage "doctor" "$build/fovea" doctor
+stage "backend: table and random shapes" "$build/backend_tests" --gtest_filter='*cuda*:CudaBackend*:OpCases*'
+stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
+stage "train: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cuda*:Backends.*'
+stage "five runs, the same bits" same_bits
+for tool in "${sanitizers[@]}"; do
+  stage "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/backend_tests" --gtest_filter="$reduced"
+done
+
+mkdir -p "$(dirname "$log")"
+{
+  echo "tests/gpu/run.sh, $(date -u +%F), $("$build/fovea" doctor | head -n 1)"
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+  printf '%s\n' "${summary[@]}"
+  echo "$failures of ${#summary[@]} failed"
+} | tee "$log"
+[ "$failures" -eq 0 ]
