@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -99,6 +100,8 @@ void check_cuda(cudaError_t result, const char* call, const char* file, int line
 }
 
 CudaAbsence cuda_absence() {
+  setenv("CUDA_MODULE_LOADING", "EAGER",
+         0);  // before the first call: a kernel that loads at its first launch could do so within a recording
   int driver = 0, runtime = 0, devices = 0;
   cudaRuntimeGetVersion(&runtime);
   if (void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL); library == nullptr)
