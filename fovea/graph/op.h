@@ -96,6 +96,7 @@ enum class Mirror : uint8_t { none, random };
 // Gathers n images by the epoch's order, crops them at random out of their zero-padded selves, mirrors and normalises them.
 // y = (x / 255 - mean[c]) / deviation[c]; padding is zero before normalisation's shift, that is, black.
 struct Augment {
+  static constexpr std::string_view name = "augment";
   int64_t n = 1, h = 1, w = 1, c = 1;  // of the output; h and w are those of the stored images
   int64_t images = 1;                  // stored images
   Order order = Order::sequential;
@@ -108,6 +109,7 @@ struct Augment {
 
 // Changes the layout of an activation; only plan::compile inserts it.
 struct Reorder {
+  static constexpr std::string_view name = "reorder";
   Shape shape;  // (n, h, w, c)
   std::string from, to;
   DType dtype = DType::f32;
@@ -116,40 +118,48 @@ struct Reorder {
 // ---- layers ----
 
 struct Conv2dForward {
+  static constexpr std::string_view name = "conv2d_forward";
   Conv2dShape shape;
   Types types;
 };  // in: x w   out: y
 struct Conv2dBackwardData {
+  static constexpr std::string_view name = "conv2d_backward_data";
   Conv2dShape shape;
   Into into = Into::overwrite;
   Types types;
 };  // in: dy w   out: dx
 struct Conv2dBackwardFilter {
+  static constexpr std::string_view name = "conv2d_backward_filter";
   Conv2dShape shape;
   Into into = Into::overwrite;
   Types types;
 };  // in: x dy   out: dw
 
 struct BiasForward {
+  static constexpr std::string_view name = "bias_forward";
   int64_t rows = 1, k = 1;
   Types types;
 };  // in: x (rows, k), b (k)   out: y (rows, k)
 struct BiasBackward {
+  static constexpr std::string_view name = "bias_backward";
   int64_t rows = 1, k = 1;
   Into into = Into::overwrite;
   Types types;
 };  // in: dy   out: db (k)
 
 struct LinearForward {
+  static constexpr std::string_view name = "linear_forward";
   LinearShape shape;
   Types types;
 };  // in: x w   out: y = x w^T
 struct LinearBackwardData {
+  static constexpr std::string_view name = "linear_backward_data";
   LinearShape shape;
   Into into = Into::overwrite;
   Types types;
 };  // in: dy w   out: dx = dy w
 struct LinearBackwardFilter {
+  static constexpr std::string_view name = "linear_backward_filter";
   LinearShape shape;
   Into into = Into::overwrite;
   Types types;
@@ -159,10 +169,12 @@ struct LinearBackwardFilter {
 inline DType argmax_dtype(const Window& window) { return window.r * window.s <= 256 ? DType::u8 : DType::u16; }
 
 struct MaxPoolForward {
+  static constexpr std::string_view name = "max_pool_forward";
   PoolShape shape;
   Types types;
 };  // in: x   out: y, argmax (n, p, q, c) of argmax_dtype (absent in evaluation)
 struct MaxPoolBackward {
+  static constexpr std::string_view name = "max_pool_backward";
   PoolShape shape;
   Into into = Into::overwrite;
   Types types;
@@ -170,11 +182,13 @@ struct MaxPoolBackward {
 
 enum class CountPadding : uint8_t { no, yes };  // whether an average divides by the whole window or by its part inside the image
 struct AvgPoolForward {
+  static constexpr std::string_view name = "avg_pool_forward";
   PoolShape shape;
   CountPadding count_padding = CountPadding::no;
   Types types;
 };  // in: x   out: y
 struct AvgPoolBackward {
+  static constexpr std::string_view name = "avg_pool_backward";
   PoolShape shape;
   CountPadding count_padding = CountPadding::no;
   Into into = Into::overwrite;
@@ -185,11 +199,13 @@ enum class Activation : uint8_t { relu, sigmoid, tanh };
 std::string_view name_of(Activation activation);
 
 struct ActivationForward {
+  static constexpr std::string_view name = "activation_forward";
   Activation activation = Activation::relu;
   int64_t elements = 1;
   Types types;
 };  // in: x   out: y
 struct ActivationBackward {
+  static constexpr std::string_view name = "activation_backward";
   Activation activation = Activation::relu;
   int64_t elements = 1;
   Into into = Into::overwrite;
@@ -198,11 +214,13 @@ struct ActivationBackward {
 
 // Another shape of the same memory: never a step of a plan.
 struct Flatten {
+  static constexpr std::string_view name = "flatten";
   Shape from;
 };  // in: x (n, h, w, c)   out: y (n, h w c)
 
 // y = x / (1 - rate) where bits(seed, layer, step, sample, element) >= rate, else 0. Srivastava et al., JMLR 2014, scaled in training.
 struct DropoutForward {
+  static constexpr std::string_view name = "dropout_forward";
   int64_t n = 1, elements = 1;  // per sample
   float rate = 0;
   uint32_t layer = 0;
@@ -210,6 +228,7 @@ struct DropoutForward {
   Types types;
 };  // in: x, StepControl   out: y
 struct DropoutBackward {
+  static constexpr std::string_view name = "dropout_backward";
   DropoutForward forward;
   Into into = Into::overwrite;
 };  // in: dy, StepControl   out: dx
@@ -218,29 +237,34 @@ struct DropoutBackward {
 
 // loss = -sum_k target_k log softmax(x)_k, target = (1 - smoothing) onehot(t) + smoothing / k; 0 where t is ignored.
 struct SoftmaxCrossEntropyForward {
+  static constexpr std::string_view name = "softmax_cross_entropy_forward";
   int64_t n = 1, k = 1;
   float smoothing = 0;
   Types types;
 };  // in: x (n, k), t (n) i32   out: loss (n) of types.y
 // Gradient of (sum of losses) / divisor; divisor is the batch of the whole step, ignored labels included.
 struct SoftmaxCrossEntropyBackward {
+  static constexpr std::string_view name = "softmax_cross_entropy_backward";
   SoftmaxCrossEntropyForward forward;
   int64_t divisor = 1;
 };  // in: x t   out: dx
 
 // loss = max(x, 0) - x t' + log(1 + exp(-|x|)), t' = (1 - smoothing) t + smoothing / 2.
 struct BinaryCrossEntropyForward {
+  static constexpr std::string_view name = "binary_cross_entropy_forward";
   int64_t n = 1;
   float smoothing = 0;
   Types types;
 };  // in: x (n, 1) logits, t (n) i32 in {0, 1}   out: loss (n)
 struct BinaryCrossEntropyBackward {
+  static constexpr std::string_view name = "binary_cross_entropy_backward";
   BinaryCrossEntropyForward forward;
   int64_t divisor = 1;
 };  // in: x t   out: dx
 
 // Adds a batch to Metrics. An image is correct if the first largest of its k logits is at t; with k = 1, if (x > 0) equals t.
 struct Score {
+  static constexpr std::string_view name = "score";
   int64_t n = 1, k = 1;
   Types types;
 };  // in: x (n, k), t, loss (n)   out: Metrics
@@ -260,6 +284,7 @@ using UpdateRule = std::variant<Sgd, Adam>;
 int moments_of(const UpdateRule& rule);  // tensors of state per parameter: 0 (plain SGD), 1, or 2 (Adam)
 
 struct Update {
+  static constexpr std::string_view name = "update";
   struct Parameter {
     int64_t elements = 1;
     float decay = 0;
@@ -275,8 +300,8 @@ using Op = std::variant<Augment, Reorder, Conv2dForward, Conv2dBackwardData, Con
                         ActivationForward, ActivationBackward, Flatten, DropoutForward, DropoutBackward, SoftmaxCrossEntropyForward,
                         SoftmaxCrossEntropyBackward, BinaryCrossEntropyForward, BinaryCrossEntropyBackward, Score, Update>;
 
-std::string_view name_of(const Op& op);  // "conv2d_forward"
-int64_t macs_of(const Op& op);           // multiply-accumulates of one run; 0 where there are none
+std::string_view name_of(const Op& op);
+int64_t macs_of(const Op& op);  // multiply-accumulates of one run; 0 where there are none
 
 // Throws Error (config) unless the window fits, groups divide, and every size is positive.
 void validate(const Conv2dShape& shape);

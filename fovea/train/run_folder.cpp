@@ -56,7 +56,9 @@ std::filesystem::path make_run_folder(const Recipe& recipe, Existing existing) {
   std::filesystem::path folder = recipe.out;
   if (recipe.out.empty()) {
     const std::string model = std::filesystem::path(recipe.model).stem().string();
-    for (int n = 1; folder.empty() || std::filesystem::exists(folder); ++n)
+    make_folder("runs");
+    std::error_code failure;
+    for (int n = 1; folder.empty() || (!std::filesystem::create_directory(folder, failure) && !failure); ++n)  // another run may take it
       folder = std::filesystem::path("runs") / fmt::format("{}-{}", model, n);
   } else if (existing == Existing::refuse && std::filesystem::exists(folder / "recipe.toml")) {
     throw Error(ExitCode::usage, fmt::format("the folder `{}` holds a run already", folder.string()))

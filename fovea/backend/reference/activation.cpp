@@ -73,16 +73,20 @@ void dropout_backward(const DropoutBackward& op, const Buffers& buffers, void*) 
 
 }  // namespace
 
-KernelPtr ReferenceBackend::make(const ActivationForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const ActivationForward& op, const Limits&) {
   return loops(op, op.types, activation_forward<float>, activation_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const ActivationBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const ActivationBackward& op, const Limits&) {
   return loops(op, op.types, activation_backward<float>, activation_backward<double>);
 }
-KernelPtr ReferenceBackend::make(const DropoutForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const DropoutForward& op, const Limits&) {
   return loops(op, op.types, dropout_forward<float>, dropout_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const DropoutBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const DropoutBackward& op, const Limits&) {
   return loops(op, op.forward.types, dropout_backward<float>, dropout_backward<double>);
 }
 

@@ -67,7 +67,8 @@ KernelPtr reorder(const Reorder& op) {
 
 }  // namespace
 
-KernelPtr ReferenceBackend::make(const Augment& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Augment& op, const Limits&) {
   const size_t channels = static_cast<size_t>(op.c);
   if (op.mean.size() != channels || op.deviation.size() != channels)
     throw Error(ExitCode::internal,
@@ -77,7 +78,8 @@ KernelPtr ReferenceBackend::make(const Augment& op, const Limits&) {
   refuse_types(op, op.types);
 }
 
-KernelPtr ReferenceBackend::make(const Reorder& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Reorder& op, const Limits&) {
   if (op.dtype == DType::f32) return reorder<float>(op);
   if (op.dtype == DType::f64) return reorder<double>(op);
   throw Error(ExitCode::internal, fmt::format("`reference` has no reorder of {}", name_of(op.dtype)));

@@ -63,13 +63,16 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& op, const Buffers& buffe
 
 }  // namespace
 
-KernelPtr ReferenceBackend::make(const Conv2dForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Conv2dForward& op, const Limits&) {
   return loops(op, op.types, conv2d_forward<float>, conv2d_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const Conv2dBackwardData& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Conv2dBackwardData& op, const Limits&) {
   return loops(op, op.types, conv2d_backward_data<float>, conv2d_backward_data<double>);
 }
-KernelPtr ReferenceBackend::make(const Conv2dBackwardFilter& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Conv2dBackwardFilter& op, const Limits&) {
   return loops(op, op.types, conv2d_backward_filter<float>, conv2d_backward_filter<double>);
 }
 

@@ -69,19 +69,24 @@ void bias_backward(const BiasBackward& op, const Buffers& buffers, void*) {
 
 }  // namespace
 
-KernelPtr ReferenceBackend::make(const LinearForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const LinearForward& op, const Limits&) {
   return loops(op, op.types, linear_forward<float>, linear_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const LinearBackwardData& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const LinearBackwardData& op, const Limits&) {
   return loops(op, op.types, linear_backward_data<float>, linear_backward_data<double>);
 }
-KernelPtr ReferenceBackend::make(const LinearBackwardFilter& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const LinearBackwardFilter& op, const Limits&) {
   return loops(op, op.types, linear_backward_filter<float>, linear_backward_filter<double>);
 }
-KernelPtr ReferenceBackend::make(const BiasForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BiasForward& op, const Limits&) {
   return loops(op, op.types, bias_forward<float>, bias_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const BiasBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BiasBackward& op, const Limits&) {
   return loops(op, op.types, bias_backward<float>, bias_backward<double>);
 }
 

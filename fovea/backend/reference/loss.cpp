@@ -105,18 +105,25 @@ void score(const Score& op, const Buffers& buffers, void*) {
 
 }  // namespace
 
-KernelPtr ReferenceBackend::make(const SoftmaxCrossEntropyForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const SoftmaxCrossEntropyForward& op, const Limits&) {
   return loops(op, op.types, softmax_cross_entropy_forward<float>, softmax_cross_entropy_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const SoftmaxCrossEntropyBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const SoftmaxCrossEntropyBackward& op, const Limits&) {
   return loops(op, op.forward.types, softmax_cross_entropy_backward<float>, softmax_cross_entropy_backward<double>);
 }
-KernelPtr ReferenceBackend::make(const BinaryCrossEntropyForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BinaryCrossEntropyForward& op, const Limits&) {
   return loops(op, op.types, binary_cross_entropy_forward<float>, binary_cross_entropy_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const BinaryCrossEntropyBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BinaryCrossEntropyBackward& op, const Limits&) {
   return loops(op, op.forward.types, binary_cross_entropy_backward<float>, binary_cross_entropy_backward<double>);
 }
-KernelPtr ReferenceBackend::make(const Score& op, const Limits&) { return loops(op, op.types, score<float>, score<double>); }
+template <>
+KernelPtr Kernels::make(const Score& op, const Limits&) {
+  return loops(op, op.types, score<float>, score<double>);
+}
 
 }  // namespace fovea::reference

@@ -92,16 +92,20 @@ void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, void*)
 
 }  // namespace
 
-KernelPtr ReferenceBackend::make(const MaxPoolForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const MaxPoolForward& op, const Limits&) {
   return loops(op, op.types, max_pool_forward<float>, max_pool_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const MaxPoolBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const MaxPoolBackward& op, const Limits&) {
   return loops(op, op.types, max_pool_backward<float>, max_pool_backward<double>);
 }
-KernelPtr ReferenceBackend::make(const AvgPoolForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const AvgPoolForward& op, const Limits&) {
   return loops(op, op.types, avg_pool_forward<float>, avg_pool_forward<double>);
 }
-KernelPtr ReferenceBackend::make(const AvgPoolBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const AvgPoolBackward& op, const Limits&) {
   return loops(op, op.types, avg_pool_backward<float>, avg_pool_backward<double>);
 }
 

@@ -64,6 +64,9 @@ void update(const Update& op, const Buffers& buffers, void*) {
 
 }  // namespace
 
-KernelPtr ReferenceBackend::make(const Update& op, const Limits&) { return loops(op, op.types, update<float>, update<double>); }
+template <>
+KernelPtr Kernels::make(const Update& op, const Limits&) {
+  return loops(op, op.types, update<float>, update<double>);
+}
 
 }  // namespace fovea::reference
