@@ -68,6 +68,7 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"crop_padding", "PIXELS", "crop training images at random after padding them by this much"}, r.crop_padding,
         IntegerRange{0, 1 << 20});
   visit(Key{"claims", "true|false", "let the backend fuse neighbouring operators"}, r.claims);
+  visit(Key{"replay", "true|false", "record a step once and replay it, where the device can do that"}, r.replay);
 }
 
 std::optional<double> share_in(std::string_view text) {

@@ -47,6 +47,7 @@ struct Recipe {
   Switch mirror = Switch::off;
   int64_t crop_padding = 0;
   Switch claims = Switch::on;
+  Switch replay = Switch::on;
 
   UpdateRule update_rule() const;
   double valid_share() const;  // of the training images; 0 where `valid` is "test". Throws Error (config)

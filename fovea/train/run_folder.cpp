@@ -104,6 +104,9 @@ std::string result_json(const Recipe& recipe, const TrainResult& result) {
   json["test_loss"] = result.test.loss;
   json["test_accuracy"] = result.test.accuracy;
   json["predicted_memory_bytes"] = result.info.predicted_bytes;
+  json["device_memory_bytes"] = result.device_bytes;
+  json["late_allocations"] = result.late_allocations;
+  json["launches_per_step"] = result.launches > 0 ? Json(result.launches) : Json(nullptr);
   json["peak_memory_bytes"] = peak_memory_bytes();
   json["weights_sha256"] = weights_sha256(result.model.weights);
   json["machine"] = {{"device", result.info.device}};

@@ -11,8 +11,8 @@
 
 namespace fovea::train {
 
-Session::Session(plan::Assignment assignment)
-    : assignment_(std::move(assignment)), device_(assignment_.backend->device()), stream_(device_.make_stream()) {}
+Session::Session(plan::Assignment assignment, Switch replay)
+    : assignment_(std::move(assignment)), device_(assignment_.backend->device()), stream_(device_.make_stream()), replay_(replay) {}
 
 const Session::Resident& Session::resident(const data::Images& images) {
   for (const Resident& known : residents_)
@@ -32,8 +32,21 @@ void Session::place() {
   plan::ArenaBytes bytes{};
   for (const plan::Plan& plan : plans_) bytes = plan::largest(bytes, plan.arena_bytes());
   memory_ = std::make_unique<plan::ArenaMemory>(device_, bytes, *stream_);
-  for (size_t i = 0; i < plans_.size(); ++i) plans_[i].bind(*memory_, images_of_plan_[i]);
+  for (size_t i = 0; i < plans_.size(); ++i) {
+    plans_[i].bind(*memory_, images_of_plan_[i]);
+    recordings_.push_back(replay_ == Switch::on ? device_.record(*stream_, [&] { plans_[i].run(*stream_); }) : nullptr);
+  }
 }
+
+void Session::run(size_t plan) {
+  if (recordings_[plan]) {
+    recordings_[plan]->replay(*stream_);
+  } else {
+    plans_[plan].run(*stream_);
+  }
+}
+
+size_t Session::launches(size_t plan) const { return recordings_[plan] ? recordings_[plan]->steps() : 0; }
 
 size_t Session::bytes() const {
   size_t bytes = plan::total(memory_->bytes());
@@ -88,7 +101,7 @@ Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch) {
   for (int64_t position = 0; position < count; position += batch) {
     control.position = static_cast<uint64_t>(position);
     session.write_control(control);
-    session.plan(plan).run(session.stream());
+    session.run(plan);
   }
   const Metrics metrics = session.read_metrics();
   session.clear_metrics();

@@ -9,21 +9,25 @@
 #include "fovea/io/safetensors.h"
 #include "fovea/model/network.h"
 #include "fovea/plan/compile.h"
+#include "fovea/train/recipe.h"
 
 namespace fovea::train {
 
 class Session {
  public:
-  explicit Session(plan::Assignment assignment);  // the backend has to outlive the session
+  // `replay`: whether plans are recorded once and replayed, where the device can do that. The backend has to outlive the session.
+  explicit Session(plan::Assignment assignment, Switch replay = Switch::on);
 
   // Adds a plan that gathers from `images`, which have to outlive the session. `order`: see train::parameter_order; the same for all plans.
   void add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images);
-  void place();  // allocates the arenas that all plans share, and binds the plans; throws Error (memory)
+  void place();  // allocates the arenas that all plans share, binds the plans and records them; throws Error (memory)
+  void run(size_t plan);
 
   plan::Plan& plan(size_t i) { return plans_[i]; }
   const plan::Plan& plan(size_t i) const { return plans_[i]; }
   Stream& stream() { return *stream_; }
-  size_t bytes() const;  // of images and arenas: all that the session holds on its device
+  size_t launches(size_t plan) const;  // kernels, copies and fills of a recorded plan; 0 if it is not recorded
+  size_t bytes() const;                // of images and arenas: all that the session holds on its device
 
   void write_control(const StepControl& control);
   void clear_metrics();
@@ -43,7 +47,9 @@ class Session {
   Device& device_;
   std::unique_ptr<Stream> stream_;
   std::vector<Resident> residents_;
+  Switch replay_;
   std::vector<plan::Plan> plans_;
+  std::vector<std::unique_ptr<Recording>> recordings_;  // by plan; nullptr: runs step by step
   std::vector<plan::DeviceImages> images_of_plan_;
   std::unique_ptr<plan::ArenaMemory> memory_;
 };

@@ -15,7 +15,7 @@ namespace fovea::train {
 namespace {
 
 constexpr size_t training_plan = 0;
-constexpr int64_t timed_every = 32;              // steps between two whose parts are timed, which costs a clock read per part
+constexpr int64_t timed_every = 256;             // steps between two whose parts are timed, which costs a clock read per part
 constexpr double seconds_between_reports = 0.1;  // reading the metrics waits for the device
 
 std::vector<io::NamedTensor> initial_weights(const model::Network& network, uint64_t seed) {
@@ -45,6 +45,7 @@ Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks)
   recipe_.batch = std::min(recipe_.batch, data_.dataset.train.count);
   recipe_.micro_batches = std::min(recipe_.micro_batches, recipe_.batch);
   backend_ = open_backend(recipe_.backend);
+  memory_at_first_ = backend_->device().memory_status();
   make_plans();
   session_->write_weights(initial_weights(network_, static_cast<uint64_t>(recipe_.seed)));
 }
@@ -55,7 +56,7 @@ void Trainer::make_plans() {
   assignment.backend = backend_.get();
   assignment.limits.threads = static_cast<int>(recipe_.threads);
   assignment.claims = recipe_.claims == Switch::on ? plan::Claims::on : plan::Claims::off;
-  session_ = std::make_unique<Session>(assignment);
+  session_ = std::make_unique<Session>(assignment, recipe_.replay);
 
   const data::Images& images = data_.dataset.train;
   const auto training = [&](int64_t batch) {
@@ -101,6 +102,10 @@ TrainResult Trainer::train() {
   result.train_seconds = train_seconds_;
   result.images_per_second = static_cast<double>(recipe_.epochs * data_.dataset.train.count) / train_seconds_;
   result.seconds_to_first_step = seconds_to_first_step_;
+  const MemoryStatus memory = backend_->device().memory_status();
+  result.device_bytes = memory_at_first_.free > memory.free ? memory_at_first_.free - memory.free : 0;
+  result.late_allocations = step_ > 2 ? memory.allocations - memory_at_second_step_.allocations : 0;
+  result.launches = session_->launches(training_plan);
   result.model.network = network_;
   result.model.preprocessing = data_.preprocessing;
   result.model.classes = data_.dataset.classes;
@@ -144,8 +149,9 @@ double Trainer::train_step(int64_t epoch, int64_t position) {
   if (position / recipe_.batch % timed_every == std::min(timed_every, steps_per_epoch()) / 2) {  // at least one in each epoch
     run_timed(index);
   } else {
-    session_->plan(index).run(session_->stream());
+    session_->run(index);
   }
+  if (step_ == 1) memory_at_second_step_ = backend_->device().memory_status();
   if (++step_ == 1) seconds_to_first_step_ = seconds_since_process_start();
   return rate;
 }

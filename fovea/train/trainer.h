@@ -17,6 +17,9 @@ struct TrainResult {
   double train_seconds = 0;  // evaluation not counted
   double images_per_second = 0;
   double seconds_to_first_step = 0;  // from the start of the process
+  size_t device_bytes = 0;           // by which the device's free memory fell
+  int64_t late_allocations = 0;      // of device memory, after the second step
+  size_t launches = 0;               // kernels, copies and fills of a recorded step; 0 if steps are not recorded
   SavedModel model;
 };
 
@@ -46,6 +49,7 @@ class Trainer {
   std::unique_ptr<Session> session_;
   size_t remainder_plan_ = 0, valid_plan_ = 0, test_plan_ = 0;
 
+  MemoryStatus memory_at_first_, memory_at_second_step_;
   int64_t step_ = 0;
   double train_seconds_ = 0, seconds_to_first_step_ = 0;
   double data_seconds_ = 0, timed_seconds_ = 0;  // of the steps of this epoch that were timed

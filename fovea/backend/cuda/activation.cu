@@ -82,22 +82,26 @@ void dropout(const DropoutForward& op, Into into, const Buffers& buffers, const 
 
 }  // namespace
 
-KernelPtr CudaBackend::make(const ActivationForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const ActivationForward& op, const Limits&) {
   require_float(op, op.types);
   return kernel("element by element", op, activation_forward);
 }
-KernelPtr CudaBackend::make(const ActivationBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const ActivationBackward& op, const Limits&) {
   require_float(op, op.types);
   return kernel("element by element", op, activation_backward);
 }
-KernelPtr CudaBackend::make(const DropoutForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const DropoutForward& op, const Limits&) {
   require_float(op, op.types);
   const auto run = [](const DropoutForward& o, const Buffers& buffers, const Launch& launch) {
     dropout(o, Into::overwrite, buffers, launch);
   };
   return kernel("element by element", op, run);
 }
-KernelPtr CudaBackend::make(const DropoutBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const DropoutBackward& op, const Limits&) {
   require_float(op, op.forward.types);
   const auto run = [](const DropoutBackward& o, const Buffers& buffers, const Launch& launch) {
     dropout(o.forward, o.into, buffers, launch);

@@ -88,7 +88,8 @@ Permutation permutation(const Reorder& op) {
 
 }  // namespace
 
-KernelPtr CudaBackend::make(const Augment& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Augment& op, const Limits&) {
   require_float(op, op.types);
   const size_t channels = static_cast<size_t>(op.c);
   if (op.mean.size() != channels || op.deviation.size() != channels)
@@ -110,7 +111,8 @@ KernelPtr CudaBackend::make(const Augment& op, const Limits&) {
   return kernel("gathered in one kernel", op, run);
 }
 
-KernelPtr CudaBackend::make(const Reorder& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Reorder& op, const Limits&) {
   if (op.dtype != DType::f32) throw Error(ExitCode::internal, "`cuda` has no reorder of " + std::string(name_of(op.dtype)));
   return kernel("element by element", op, [by = permutation(op)](const Reorder& o, const Buffers& buffers, const Launch& launch) {
     const int64_t elements = o.shape.elements();

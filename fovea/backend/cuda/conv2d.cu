@@ -164,7 +164,8 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& op, const Buffers& buffe
 
 }  // namespace
 
-KernelPtr CudaBackend::make(const Conv2dForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Conv2dForward& op, const Limits&) {
   require_countable_conv2d(op);
   const auto run = [](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
     conv2d_forward(o.shape, {}, buffers, launch);
@@ -172,12 +173,14 @@ KernelPtr CudaBackend::make(const Conv2dForward& op, const Limits&) {
   return kernel(text_of(op.shape, forward_product), op, run, workspace_of(op.shape, forward_product));
 }
 
-KernelPtr CudaBackend::make(const Conv2dBackwardData& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Conv2dBackwardData& op, const Limits&) {
   require_countable_conv2d(op);
   return kernel(text_of(op.shape, data_product), op, conv2d_backward_data, workspace_of(op.shape, data_product));
 }
 
-KernelPtr CudaBackend::make(const Conv2dBackwardFilter& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Conv2dBackwardFilter& op, const Limits&) {
   require_countable_conv2d(op);
   return kernel(text_of(op.shape, filter_product), op, conv2d_backward_filter, workspace_of(op.shape, filter_product));
 }

@@ -146,13 +146,18 @@ void bias_backward(const BiasBackward& op, const Buffers& buffers, const Launch&
 
 }  // namespace
 
-KernelPtr CudaBackend::make(const LinearForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const LinearForward& op, const Limits&) {
   return product_kernel(op, forward_product, [](const LinearForward& o, const Buffers& buffers, const Launch& launch) {
     linear_forward(o.shape, {}, buffers, launch);
   });
 }
-KernelPtr CudaBackend::make(const LinearBackwardData& op, const Limits&) { return product_kernel(op, data_product, linear_backward_data); }
-KernelPtr CudaBackend::make(const LinearBackwardFilter& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const LinearBackwardData& op, const Limits&) {
+  return product_kernel(op, data_product, linear_backward_data);
+}
+template <>
+KernelPtr Kernels::make(const LinearBackwardFilter& op, const Limits&) {
   return product_kernel(op, filter_product, linear_backward_filter);
 }
 
@@ -163,12 +168,14 @@ KernelPtr linear_with_bias(const LinearForward& op, std::optional<Activation> ac
   });
 }
 
-KernelPtr CudaBackend::make(const BiasForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BiasForward& op, const Limits&) {
   require_float(op, op.types);
   require_countable(op, op.k);
   return kernel("element by element", op, bias_forward);
 }
-KernelPtr CudaBackend::make(const BiasBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BiasBackward& op, const Limits&) {
   require_float(op, op.types);
   require_countable(op, op.k);
   const ColumnSums sums(op);

@@ -196,7 +196,8 @@ void require_rows(const Op& op, const Types& types, int64_t k) {
 
 }  // namespace
 
-KernelPtr CudaBackend::make(const SoftmaxCrossEntropyForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const SoftmaxCrossEntropyForward& op, const Limits&) {
   require_rows(op, op.types, op.k);
   return kernel("a warp an image", op, [](const SoftmaxCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
     softmax_forward<<<blocks_for(o.n, block_warps), block_threads, 0, launch.stream>>>(SoftmaxRule(o), o.n, input(buffers, 0),
@@ -205,7 +206,8 @@ KernelPtr CudaBackend::make(const SoftmaxCrossEntropyForward& op, const Limits&)
   });
 }
 
-KernelPtr CudaBackend::make(const SoftmaxCrossEntropyBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const SoftmaxCrossEntropyBackward& op, const Limits&) {
   require_rows(op, op.forward.types, op.forward.k);
   return kernel("a warp an image", op, [](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
     softmax_backward<<<blocks_for(o.forward.n, block_warps), block_threads, 0, launch.stream>>>(
@@ -215,7 +217,8 @@ KernelPtr CudaBackend::make(const SoftmaxCrossEntropyBackward& op, const Limits&
   });
 }
 
-KernelPtr CudaBackend::make(const BinaryCrossEntropyForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BinaryCrossEntropyForward& op, const Limits&) {
   require_float(op, op.types);
   return kernel("element by element", op, [](const BinaryCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
     binary_forward<<<blocks_for(o.n), block_threads, 0, launch.stream>>>(o.smoothing, o.n, input(buffers, 0), input_of<int32_t>(buffers, 1),
@@ -224,7 +227,8 @@ KernelPtr CudaBackend::make(const BinaryCrossEntropyForward& op, const Limits&) 
   });
 }
 
-KernelPtr CudaBackend::make(const BinaryCrossEntropyBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const BinaryCrossEntropyBackward& op, const Limits&) {
   require_float(op, op.forward.types);
   return kernel("element by element", op, [](const BinaryCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
     binary_backward<<<blocks_for(o.forward.n), block_threads, 0, launch.stream>>>(o.forward.smoothing, o.forward.n, input(buffers, 0),
@@ -234,7 +238,8 @@ KernelPtr CudaBackend::make(const BinaryCrossEntropyBackward& op, const Limits&)
   });
 }
 
-KernelPtr CudaBackend::make(const Score& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Score& op, const Limits&) {
   require_rows(op, op.types, op.k);
   return kernel("one block", op, [](const Score& o, const Buffers& buffers, const Launch& launch) {
     const Answers answers = {input(buffers, 0), input_of<int32_t>(buffers, 1), o.n, static_cast<int>(o.k)};

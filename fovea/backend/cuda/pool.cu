@@ -199,15 +199,23 @@ void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, const 
 
 }  // namespace
 
-KernelPtr CudaBackend::make(const MaxPoolForward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const MaxPoolForward& op, const Limits&) {
   if (argmax_dtype(op.shape.window) == DType::u8) return pool_kernel(op, max_pool_forward<uint8_t>);
   return pool_kernel(op, max_pool_forward<uint16_t>);
 }
-KernelPtr CudaBackend::make(const MaxPoolBackward& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const MaxPoolBackward& op, const Limits&) {
   if (argmax_dtype(op.shape.window) == DType::u8) return pool_kernel(op, max_pool_backward<uint8_t>);
   return pool_kernel(op, max_pool_backward<uint16_t>);
 }
-KernelPtr CudaBackend::make(const AvgPoolForward& op, const Limits&) { return pool_kernel(op, avg_pool_forward); }
-KernelPtr CudaBackend::make(const AvgPoolBackward& op, const Limits&) { return pool_kernel(op, avg_pool_backward); }
+template <>
+KernelPtr Kernels::make(const AvgPoolForward& op, const Limits&) {
+  return pool_kernel(op, avg_pool_forward);
+}
+template <>
+KernelPtr Kernels::make(const AvgPoolBackward& op, const Limits&) {
+  return pool_kernel(op, avg_pool_backward);
+}
 
 }  // namespace fovea::cuda

@@ -136,7 +136,8 @@ class UpdateKernel final : public Kernel {
 
 }  // namespace
 
-KernelPtr CudaBackend::make(const Update& op, const Limits&) {
+template <>
+KernelPtr Kernels::make(const Update& op, const Limits&) {
   require_float(op, op.types);
   return std::make_unique<UpdateKernel>(op);
 }
