@@ -139,6 +139,7 @@ void forward_lines(const MaxPool& pool) {
   LineBuffers buffers(shape, pool.workspace);
   float *column = buffers.floats(), *candidate = buffers.floats(), *largest = buffers.floats();
   int32_t *column_place = buffers.integers(), *candidate_place = buffers.integers(), *place = buffers.integers();
+  for (int64_t j = line; j < line + lanes; ++j) column_place[j] = 0;  // added to with the last run, though not kept
   for (int64_t n = 0; n < shape.n; ++n)
     for (int64_t p = 0; p < shape.p; ++p) {
       const float* x = pool.x + (n * shape.h + p * shape.r) * line;
@@ -242,6 +243,7 @@ void backward_lines(const MaxPoolGradient& pool) {
   LineBuffers buffers(shape, pool.workspace);
   float *gradient = buffers.floats(), *spread = buffers.floats();
   int32_t *largest = buffers.integers(), *spread_largest = buffers.integers();
+  for (int64_t j = line_out; j < line_out + lanes; ++j) largest[j] = 0;  // subtracted from with the last run, though not kept
   for (int64_t n = 0; n < shape.n; ++n)
     for (int64_t p = 0; p < shape.p; ++p) {
       const int64_t from = (n * shape.p + p) * line_out;
