@@ -77,7 +77,8 @@ const Flags all_flags = {{"data", "mnist:some dir"},
                          {"deviation", "1,2,3"},
                          {"mirror", "true"},
                          {"crop_padding", "4"},
-                         {"claims", "false"}};
+                         {"claims", "false"},
+                         {"replay", "false"}};
 
 TEST(Recipe, EveryKeyComesBackFromItsText) {
   Flags flags = all_flags;
