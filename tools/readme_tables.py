@@ -70,7 +70,8 @@ def rows_of_accuracy(record):
 def rows_of_speed(record):
     setting, ratio = record["configuration"], record["ratio"]
     median = record["median"]
-    yield [f"{setting['model']}, batch {setting['batch']:,}, {of(setting['threads'], 'thread')}",
+    how = "one GPU" if setting.get("launches_per_step") else of(setting["threads"], "thread")
+    yield [f"{setting['model']}, batch {setting['batch']:,}, {how}",
            f"{median[ratio['of']]:,.0f} ({ratio['of']})", f"{median[ratio['to']]:,.0f} ({ratio['to']}, {record['versions']['torch']})",
            f"**{ratio['median']:.2f}**", f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])),
            machine_of(record), *origin_of(record)]
@@ -78,7 +79,7 @@ def rows_of_speed(record):
 
 def rows_of_time(record):
     for label, values in record["runs"].items():
-        yield [record["experiment"], label, f"{record['median'][label]:,.1f} s", str(len(values)), machine_of(record), *origin_of(record)]
+        yield [record["experiment"], label, f"{record['median'][label]:,.3g} s", str(len(values)), machine_of(record), *origin_of(record)]
 
 
 TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers

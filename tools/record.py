@@ -103,8 +103,9 @@ def record_fresh(arguments):
     if "fresh: passed" not in text:
         sys.exit(f"record: {arguments.log} is not the log of a tools/fresh.sh that passed")
     stages = re.findall(r"^(\S.*?) +exit (\d+) +(\d+) s$", text[text.index("== summary"):], re.MULTILINE)
-    return record(arguments.experiment, "s", {stage: [int(seconds)] for stage, _, seconds in stages},
-                  {"command": "tools/fresh.sh"}, {"versions": {}, "commit": commit_of(".")})
+    runs = {stage: [int(seconds)] for stage, code, seconds in stages if code == "0" and re.search(r"\./(demo|check)$", stage)}
+    return record(arguments.experiment, "s", runs, {"command": "tools/fresh.sh"},
+                  {"versions": {}, "commit": re.search(r"^== clone (\w+)", text, re.MULTILINE)[1]})
 
 
 def main():
