@@ -11,13 +11,18 @@
 namespace fovea::graph {
 namespace {
 
+template <class One, class... Some>
+concept is_any_of = (std::is_same_v<One, Some> || ...);
+
 class Backward {
  public:
   Backward(Graph& graph, size_t first, int64_t divisor) : graph_(graph), divisor_(divisor), gradient_(graph.values.size(), no_value) {
     mark_needed(first);
+    note_producers(first);
     for (size_t i = graph.nodes.size(); i-- > first;) {
       const Node node = graph.nodes[i];  // a copy: rules append to graph.nodes
       node_ = &node;
+      at_ = i;
       std::visit([&](const auto& op) { differentiate(op); }, node.op);
     }
   }
@@ -26,12 +31,19 @@ class Backward {
   // A value is needed if a parameter stands behind it.
   void mark_needed(size_t first) {
     needed_.resize(graph_.values.size());
-    for (size_t id = 0; id < graph_.values.size(); ++id) needed_[id] = graph_.values[id].role == Role::parameter;
+    for (size_t id = 0; id < graph_.values.size(); ++id)
+      needed_[id] = graph_.values[id].role == Role::parameter && !graph_.values[id].frozen;
     for (size_t i = first; i < graph_.nodes.size(); ++i) {
       const Node& node = graph_.nodes[i];
       if (std::any_of(node.in.begin(), node.in.end(), [&](ValueId id) { return needed(id); }))
         for (const ValueId id : node.out) needed_[static_cast<size_t>(id)] = true;
     }
+  }
+
+  void note_producers(size_t first) {
+    producer_.resize(graph_.values.size(), first);
+    for (size_t i = first; i < graph_.nodes.size(); ++i)
+      for (const ValueId id : graph_.nodes[i].out) producer_[static_cast<size_t>(id)] = i;
   }
 
   bool needed(ValueId id) const { return needed_[static_cast<size_t>(id)]; }
@@ -42,28 +54,69 @@ class Backward {
   // The gradient of an output; no_value if nothing downstream depends on it.
   ValueId dy() { return gradient_of(out(0)); }
 
-  // Writes the gradient of `target` with `op`, or adds to it if a consumer before has written it.
+  struct Slot {
+    ValueId gradient;
+    Into into;
+  };
+
+  // Where the gradient of `target` is written, or added to if a consumer before has written it.
+  Slot slot_of(ValueId target) {
+    const Value& value = graph_.value(target);
+    if (!needed(target)) return {new_gradient(value.name + ".unused", target, Role::activation), Into::overwrite};
+    const bool is_parameter = value.role == Role::parameter;
+    const std::string name = value.name + ".grad";
+    const ValueId existing = is_parameter ? graph_.find(name) : gradient_of(target);
+    const Into into = existing == no_value ? Into::overwrite : Into::add;
+    gradient_of(target) = existing == no_value ? new_gradient(name, target, is_parameter ? Role::gradient : Role::activation) : existing;
+    return {gradient_of(target), into};
+  }
+
+  ValueId new_gradient(std::string name, ValueId target, Role role) {
+    const Value& value = graph_.value(target);
+    return graph_.add_value({std::move(name), role, value.dtype, value.shape});
+  }
+
   template <class GradientOp>
   void write_gradient(ValueId target, GradientOp op, std::vector<ValueId> inputs) {
     if (!needed(target)) return;
-    const bool is_parameter = graph_.value(target).role == Role::parameter;
-    const std::string name = graph_.value(target).name + ".grad";
-    ValueId existing = is_parameter ? graph_.find(name) : gradient_of(target);
-    op.into = existing == no_value ? Into::overwrite : Into::add;
-    if (existing == no_value) {
-      const Value& value = graph_.value(target);
-      existing = graph_.add_value({name, is_parameter ? Role::gradient : Role::activation, value.dtype, value.shape, no_value});
+    if (is_still_read(target)) {
+      op.into = Into::overwrite;
+      const ValueId part = new_gradient(part_name(target), target, Role::activation);
+      graph_.add_into(op, node_->name, std::move(inputs), {part}, node_->micro_batch);
+      sum_gradients(target, part);
+      return;
     }
-    gradient_of(target) = existing;
-    graph_.add_into(op, node_->name, std::move(inputs), {existing}, node_->micro_batch);
+    const Slot slot = slot_of(target);
+    op.into = slot.into;
+    graph_.add_into(op, node_->name, std::move(inputs), {slot.gradient}, node_->micro_batch);
+  }
+
+  std::string part_name(ValueId target) const { return fmt::format("{}.grad.of_{}", graph_.value(target).name, node_->name); }
+
+  // Whether the gradient of `target` is also that of another value (see share_gradient), and has to stay as it is until that one is done.
+  bool is_still_read(ValueId target) {
+    if (graph_.value(target).role == Role::parameter || gradient_of(target) == no_value) return false;
+    const ValueId storage = graph_.storage_of(gradient_of(target));
+    for (size_t id = 0; id < gradient_.size(); ++id)
+      if (static_cast<ValueId>(id) != target && gradient_[id] != no_value && graph_.storage_of(gradient_[id]) == storage &&
+          producer_[id] <= at_)
+        return true;
+    return false;
+  }
+
+  // The gradient of `target` becomes the sum of what it is and of `part`.
+  void sum_gradients(ValueId target, ValueId part) {
+    const Value& value = graph_.value(target);
+    const Add add = {value.shape.elements(), {value.dtype, value.dtype, value.dtype, value.dtype}};
+    const ValueId sum = new_gradient(fmt::format("{}.grad.with_{}", value.name, node_->name), target, Role::activation);
+    graph_.add_into(add, node_->name, {gradient_of(target), part}, {sum}, node_->micro_batch);
+    gradient_of(target) = sum;
   }
 
   // The gradient of `target` is `same` itself, perhaps in another shape.
   void share_gradient(ValueId target, ValueId same) {
     if (!needed(target)) return;
-    if (gradient_of(target) != no_value)
-      throw Error(ExitCode::internal,
-                  fmt::format("`{}` has several consumers, one of which only passes its gradient on", graph_.value(target).name));
+    if (gradient_of(target) != no_value) return sum_gradients(target, same);
     const Value& value = graph_.value(target);
     if (value.shape == graph_.value(same).shape) {
       gradient_of(target) = same;
@@ -94,7 +147,31 @@ class Backward {
     if (dy() != no_value) write_gradient(in(0), AvgPoolBackward{op.shape, op.count_padding, {}, op.types}, {dy()});
   }
   void differentiate(const ActivationForward& op) {
-    if (dy() != no_value) write_gradient(in(0), ActivationBackward{op.activation, op.elements, {}, op.types}, {out(0), dy()});
+    if (dy() == no_value) return;
+    const ValueId saved = gradient_reads_input(op.activation) ? in(0) : out(0);
+    write_gradient(in(0), ActivationBackward{op.activation, op.elements, {}, op.types, op.slope}, {saved, dy()});
+  }
+  void differentiate(const BatchNormForward& op) {
+    if (dy() == no_value) return;
+    const bool apart = is_still_read(in(0));
+    const ValueId g = dy();
+    const Slot dx = apart ? Slot{new_gradient(part_name(in(0)), in(0), Role::activation), Into::overwrite} : slot_of(in(0));
+    const Slot dscale = slot_of(in(1)), dshift = slot_of(in(2));
+    graph_.add_into(BatchNormBackward{op.rows, op.c, op.epsilon, dx.into, dscale.into, dshift.into, op.types}, node_->name,
+                    {in(0), g, in(1), out(1), out(2)}, {dx.gradient, dscale.gradient, dshift.gradient}, node_->micro_batch);
+    if (apart) sum_gradients(in(0), dx.gradient);
+  }
+  void differentiate(const Add&) {
+    if (dy() == no_value) return;
+    share_gradient(in(0), dy());
+    share_gradient(in(1), dy());
+  }
+  void differentiate(const ConcatForward& op) {
+    if (dy() == no_value) return;
+    for (size_t i = 0; i < node_->in.size(); ++i) write_gradient(in(i), ConcatBackward{op, static_cast<int>(i), {}}, {dy()});
+  }
+  void differentiate(const ShortcutForward& op) {
+    if (dy() != no_value) write_gradient(in(0), ShortcutBackward{op.shape, {}, op.types}, {dy()});
   }
   void differentiate(const DropoutForward& op) {
     if (dy() != no_value) write_gradient(in(0), DropoutBackward{op, {}}, {dy(), in(1)});
@@ -112,19 +189,18 @@ class Backward {
 
   // Data, metrics and what is a gradient or an update itself pass no gradient on.
   template <class NoGradient>
-  requires std::disjunction_v<std::is_same<NoGradient, Augment>, std::is_same<NoGradient, Reorder>, std::is_same<NoGradient, Score>,
-                              std::is_same<NoGradient, Update>, std::is_same<NoGradient, Conv2dBackwardData>,
-                              std::is_same<NoGradient, Conv2dBackwardFilter>, std::is_same<NoGradient, BiasBackward>,
-                              std::is_same<NoGradient, LinearBackwardData>, std::is_same<NoGradient, LinearBackwardFilter>,
-                              std::is_same<NoGradient, MaxPoolBackward>, std::is_same<NoGradient, AvgPoolBackward>,
-                              std::is_same<NoGradient, ActivationBackward>, std::is_same<NoGradient, DropoutBackward>,
-                              std::is_same<NoGradient, SoftmaxCrossEntropyBackward>, std::is_same<NoGradient, BinaryCrossEntropyBackward>>
+  requires is_any_of<NoGradient, Augment, Reorder, Score, GradientNorm, Update, Conv2dBackwardData, Conv2dBackwardFilter, BiasBackward,
+                     LinearBackwardData, LinearBackwardFilter, MaxPoolBackward, AvgPoolBackward, BatchNormInference, BatchNormBackward,
+                     ActivationBackward, ConcatBackward, ShortcutBackward, DropoutBackward, SoftmaxCrossEntropyBackward,
+                     BinaryCrossEntropyBackward>
   void differentiate(const NoGradient&) {}
 
   Graph& graph_;
   int64_t divisor_;
   const Node* node_ = nullptr;
+  size_t at_ = 0;                  // its place
   std::vector<ValueId> gradient_;  // by value of the forward graph
+  std::vector<size_t> producer_;   // node that writes it, likewise
   std::vector<char> needed_;
 };
 

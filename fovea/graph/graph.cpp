@@ -52,6 +52,32 @@ struct Rules {
   }
   Signature operator()(const AvgPoolForward& o) const { return {{{o.types.x, o.shape.x()}}, {{o.types.y, o.shape.y()}}}; }
   Signature operator()(const AvgPoolBackward& o) const { return {{{o.types.y, o.shape.y()}}, {{o.types.x, o.shape.x()}}}; }
+  static Type per_channel(const Types& types, int64_t c) { return {types.w, {c}}; }
+  Signature operator()(const BatchNormForward& o) const {
+    const Type channel = per_channel(o.types, o.c);
+    return {{{o.types.x, {o.rows, o.c}}, channel, channel}, {{o.types.y, {o.rows, o.c}}, channel, channel}};
+  }
+  Signature operator()(const BatchNormInference& o) const {
+    const Type channel = per_channel(o.types, o.c);
+    return {{{o.types.x, {o.rows, o.c}}, channel, channel, channel, channel}, {{o.types.y, {o.rows, o.c}}}};
+  }
+  Signature operator()(const BatchNormBackward& o) const {
+    const Type channel = per_channel(o.types, o.c);
+    return {{{o.types.x, {o.rows, o.c}}, {o.types.y, {o.rows, o.c}}, channel, channel, channel},
+            {{o.types.x, {o.rows, o.c}}, channel, channel}};
+  }
+  Signature operator()(const Add& o) const { return {{{o.types.x, {o.elements}}, {o.types.x, {o.elements}}}, {{o.types.y, {o.elements}}}}; }
+  Signature operator()(const ConcatForward& o) const {
+    Signature signature = {{}, {{o.types.y, {o.rows, o.c()}}}};
+    for (const int64_t channels : o.channels) signature.in.push_back({o.types.x, {o.rows, channels}});
+    return signature;
+  }
+  Signature operator()(const ConcatBackward& o) const {
+    const ConcatForward& f = o.forward;
+    return {{{f.types.y, {f.rows, f.c()}}}, {{f.types.x, {f.rows, f.channels[static_cast<size_t>(o.part)]}}}};
+  }
+  Signature operator()(const ShortcutForward& o) const { return {{{o.types.x, o.shape.x()}}, {{o.types.y, o.shape.y()}}}; }
+  Signature operator()(const ShortcutBackward& o) const { return {{{o.types.y, o.shape.y()}}, {{o.types.x, o.shape.x()}}}; }
   Signature operator()(const ActivationForward& o) const { return {{{o.types.x, {o.elements}}}, {{o.types.y, {o.elements}}}}; }
   Signature operator()(const ActivationBackward& o) const {
     return {{{o.types.y, {o.elements}}, {o.types.y, {o.elements}}}, {{o.types.x, {o.elements}}}};
@@ -80,19 +106,39 @@ struct Rules {
     return {{{f.types.x, {f.n, 1}}, {DType::i32, {f.n}}}, {{f.types.x, {f.n, 1}}}};
   }
   Signature operator()(const Score& o) const { return {{{o.types.x, {o.n, o.k}}, {DType::i32, {o.n}}, {o.types.y, {o.n}}}, {metrics}}; }
+  Signature operator()(const GradientNorm& o) const {
+    Signature signature = {{}, {{o.types.w, {1}}}};
+    for (const int64_t elements : o.elements) signature.in.push_back({o.types.w, {elements}});
+    return signature;
+  }
   Signature operator()(const Update& o) const {
     Signature signature = {{control, metrics}, {}};
     for (const Update::Parameter& parameter : o.parameters) signature.in.push_back({o.types.w, {parameter.elements}});
-    for (int tensor = 0; tensor < 1 + moments_of(o.rule); ++tensor)
+    if (o.clip_norm > 0) signature.in.push_back({o.types.w, {1}});
+    for (const Update::Running& running : o.running)
+      for (size_t tensor = 0; tensor < 2 * running.unbias.size(); ++tensor) signature.in.push_back(per_channel(o.types, running.c));
+    for (int tensor = 0; tensor < 1 + moments_of(o.rule) + (o.ema_decay > 0 ? 1 : 0); ++tensor)
       for (const Update::Parameter& parameter : o.parameters) signature.out.push_back({o.types.w, {parameter.elements}});
+    for (const Update::Running& running : o.running)
+      for (int tensor = 0; tensor < 2; ++tensor) signature.out.push_back(per_channel(o.types, running.c));
     return signature;
   }
 };
 
-bool keeps_shape(const Op& op) {  // element by element: the output has the input's axes, not the flat ones of the rule
-  return std::holds_alternative<BiasForward>(op) || std::holds_alternative<ActivationForward>(op) ||
-         std::holds_alternative<ActivationBackward>(op) || std::holds_alternative<DropoutForward>(op) ||
-         std::holds_alternative<DropoutBackward>(op);
+template <class... Some>
+bool is_one_of(const Op& op) {
+  return (std::holds_alternative<Some>(op) || ...);
+}
+
+// Element by element, or channel by channel: the first output has the input's axes, not the flat ones of the rule.
+Shape shape_of_first_output(const Op& op, const Shape& in, const Shape& rule) {
+  if (is_one_of<BiasForward, ActivationForward, ActivationBackward, DropoutForward, DropoutBackward, BatchNormForward, BatchNormInference,
+                BatchNormBackward, Add>(op))
+    return in;
+  if (const ConcatForward* concat = std::get_if<ConcatForward>(&op)) {
+    if (in.rank() == 4) return {in[0], in[1], in[2], concat->c()};
+  }
+  return rule;
 }
 
 }  // namespace
@@ -123,7 +169,7 @@ ValueId Graph::add(Op op, std::string name, std::vector<ValueId> in, int micro_b
     result.name = fmt::format("{}.{}{}{}", name, name_of(op), out.empty() ? "" : fmt::format(".{}", out.size()),
                               micro_batch > 0 ? fmt::format("@{}", micro_batch) : "");
     result.dtype = type.dtype;
-    result.shape = keeps_shape(op) ? value(in[0]).shape : type.shape;
+    result.shape = out.empty() && !in.empty() ? shape_of_first_output(op, value(in[0]).shape, type.shape) : type.shape;
     if (std::holds_alternative<Flatten>(op)) {
       result.view_of = in[0];
       result.dtype = value(in[0]).dtype;

@@ -20,6 +20,8 @@ enum class Role : uint8_t {
   parameter,
   gradient,    // of a parameter
   state,       // moments of the optimiser
+  running,     // statistics of batch norms; the same in training and evaluation
+  average,     // of a parameter over the steps; the plan that evaluates with averages has them in the place of its parameters
   activation,  // everything that lives only within a step
 };
 
@@ -29,6 +31,7 @@ struct Value {
   DType dtype = DType::f32;
   Shape shape;
   ValueId view_of = no_value;  // the same memory in another shape
+  bool frozen = false;         // a parameter that gets no gradient
 };
 
 struct Node {

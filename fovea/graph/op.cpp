@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "fovea/base/error.h"
 
 namespace fovea {
@@ -25,9 +27,16 @@ void validate_window(const Window& window, int64_t h, int64_t w) {
 }  // namespace
 
 std::string_view name_of(Activation activation) {
-  constexpr std::array<std::string_view, 3> activations = {"relu", "sigmoid", "tanh"};
+  constexpr std::array<std::string_view, 7> activations = {"relu", "sigmoid", "tanh", "leaky_relu", "gelu", "gelu_tanh", "silu"};
   return activations[static_cast<size_t>(activation)];
 }
+
+bool gradient_reads_input(Activation activation) {
+  return activation == Activation::gelu || activation == Activation::gelu_tanh || activation == Activation::silu;
+}
+
+int64_t ConcatForward::c() const { return std::accumulate(channels.begin(), channels.end(), int64_t{0}); }
+int64_t ConcatForward::first(int part) const { return std::accumulate(channels.begin(), channels.begin() + part, int64_t{0}); }
 
 std::string_view name_of(const Op& op) {
   return std::visit([](const auto& o) { return std::decay_t<decltype(o)>::name; }, op);
@@ -45,7 +54,20 @@ int64_t macs_of(const Op& op) {
 
 int moments_of(const UpdateRule& rule) {
   if (const Sgd* sgd = std::get_if<Sgd>(&rule)) return sgd->momentum != 0 ? 1 : 0;
+  if (const RmsProp* rms_prop = std::get_if<RmsProp>(&rule)) return rms_prop->momentum != 0 ? 2 : 1;
   return 2;
+}
+
+UpdatePlaces places_of(const Update& update) {
+  const size_t count = update.parameters.size(), moments = static_cast<size_t>(moments_of(update.rule));
+  UpdatePlaces places{};
+  places.norm = 2 + count;
+  places.batch = places.norm + (update.clip_norm > 0 ? 1 : 0);
+  places.moment1 = count;
+  places.moment2 = 2 * count;
+  places.average = (1 + moments) * count;
+  places.running = places.average + (update.ema_decay > 0 ? count : 0);
+  return places;
 }
 
 void validate(const Conv2dShape& shape) {
@@ -63,6 +85,13 @@ void validate(const PoolShape& shape) {
     throw Error(ExitCode::config, "a pooling window has both padding and dilation: it could lie wholly in the padding");
   if (window.r * window.s > 65536)
     throw Error(ExitCode::config, fmt::format("a pooling window of {} x {} has more than 65,536 places", window.r, window.s));
+}
+
+void validate(const ShortcutShape& shape) {
+  if (shape.stride < 1) throw Error(ExitCode::config, fmt::format("the stride is {}, but must be at least 1", shape.stride));
+  if (shape.k < shape.c || (shape.k - shape.c) % 2 != 0)
+    throw Error(ExitCode::config,
+                fmt::format("a shortcut from {} to {} channels: it can only add an even number of them", shape.c, shape.k));
 }
 
 }  // namespace fovea

@@ -69,15 +69,44 @@ struct Conv2dShape {
   bool operator==(const Conv2dShape&) const = default;
 };
 
+// Whether outputs whose window hangs over the end of the padded image count: up to stride - 1 rows and columns more of them are read with
+// `ceil`, but none whose window would begin beyond the image and its padding before it.
+enum class Rounding : uint8_t { floor, ceil };
+
 struct PoolShape {
   int64_t n = 1, h = 1, w = 1, c = 1;
   Window window;
+  Rounding rounding = Rounding::floor;
 
-  int64_t p() const { return window.output_h(h); }
-  int64_t q() const { return window.output_w(w); }
+  int64_t p() const { return outputs({h, window.pad_top, window.pad_bottom, window.dilation_h * (window.r - 1) + 1, window.stride_h}); }
+  int64_t q() const { return outputs({w, window.pad_left, window.pad_right, window.dilation_w * (window.s - 1) + 1, window.stride_w}); }
   Shape x() const { return {n, h, w, c}; }
   Shape y() const { return {n, p(), q(), c}; }
   bool operator==(const PoolShape&) const = default;
+
+ private:
+  struct Axis {
+    int64_t size, before, after, span, stride;
+  };
+  int64_t outputs(const Axis& axis) const {
+    const int64_t room = axis.size + axis.before + axis.after - axis.span;
+    if (rounding == Rounding::floor) return room / axis.stride + 1;
+    const int64_t last = (room + axis.stride - 1) / axis.stride;
+    return last * axis.stride < axis.size + axis.before ? last + 1 : last;
+  }
+};
+
+// He et al., CVPR 2016, option A: every stride-th pixel, and new channels of zeros, half of them before the old ones and half behind.
+struct ShortcutShape {
+  int64_t n = 1, h = 1, w = 1, c = 1, k = 1;  // k >= c
+  int64_t stride = 1;
+
+  int64_t p() const { return (h - 1) / stride + 1; }
+  int64_t q() const { return (w - 1) / stride + 1; }
+  int64_t first() const { return (k - c) / 2; }  // channel of y where those of x begin
+  Shape x() const { return {n, h, w, c}; }
+  Shape y() const { return {n, p(), q(), k}; }
+  bool operator==(const ShortcutShape&) const = default;
 };
 
 struct LinearShape {
@@ -180,7 +209,9 @@ struct MaxPoolBackward {
   Types types;
 };  // in: dy argmax   out: dx
 
-enum class CountPadding : uint8_t { no, yes };  // whether an average divides by the whole window or by its part inside the image
+// What an average is divided by: the part of the window inside the image, or that inside the image and its padding. What hangs over
+// beyond the padding (Rounding::ceil) never counts.
+enum class CountPadding : uint8_t { no, yes };
 struct AvgPoolForward {
   static constexpr std::string_view name = "avg_pool_forward";
   PoolShape shape;
@@ -195,22 +226,88 @@ struct AvgPoolBackward {
   Types types;
 };  // in: dy   out: dx
 
-enum class Activation : uint8_t { relu, sigmoid, tanh };
+// Batch normalisation over all rows, per channel. Ioffe and Szegedy, ICML 2015, algorithm 1:
+// y = scale (x - mean) / sqrt(variance + epsilon) + shift, with the biased variance: sum (x - mean)^2 / rows.
+struct BatchNormForward {
+  static constexpr std::string_view name = "batch_norm_forward";
+  int64_t rows = 1, c = 1;
+  float epsilon = 1e-5f;
+  Types types;
+};  // in: x (rows, c), scale (c), shift (c)   out: y (rows, c), mean (c), variance (c)
+// The same with given statistics.
+struct BatchNormInference {
+  static constexpr std::string_view name = "batch_norm_inference";
+  int64_t rows = 1, c = 1;
+  float epsilon = 1e-5f;
+  Types types;
+};  // in: x (rows, c), scale, shift, mean, variance (c)   out: y (rows, c)
+// With g = dy and xhat = (x - mean) / sqrt(variance + epsilon): dshift = sum g, dscale = sum g xhat,
+// dx = scale / sqrt(variance + epsilon) (g - dshift / rows - xhat dscale / rows), with the sums of these rows alone even if they are added.
+struct BatchNormBackward {
+  static constexpr std::string_view name = "batch_norm_backward";
+  int64_t rows = 1, c = 1;
+  float epsilon = 1e-5f;
+  Into into = Into::overwrite;                                      // of dx
+  Into into_scale = Into::overwrite, into_shift = Into::overwrite;  // of dscale and dshift
+  Types types;
+};  // in: x dy (rows, c), scale, mean, variance (c)   out: dx (rows, c), dscale, dshift (c)
+
+// gelu: x Phi(x), by the error function; gelu_tanh: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). Hendrycks and Gimpel, 2016.
+// silu: x sigmoid(x). leaky_relu: x > 0 ? x : slope x. Maas et al., ICML 2013.
+enum class Activation : uint8_t { relu, sigmoid, tanh, leaky_relu, gelu, gelu_tanh, silu };
 std::string_view name_of(Activation activation);
+bool gradient_reads_input(Activation activation);  // x, where y does not tell the gradient: gelu, gelu_tanh, silu
 
 struct ActivationForward {
   static constexpr std::string_view name = "activation_forward";
   Activation activation = Activation::relu;
   int64_t elements = 1;
   Types types;
-};  // in: x   out: y
+  float slope = 0;  // of leaky_relu; at least 0
+};                  // in: x   out: y
 struct ActivationBackward {
   static constexpr std::string_view name = "activation_backward";
   Activation activation = Activation::relu;
   int64_t elements = 1;
   Into into = Into::overwrite;
   Types types;
-};  // in: y dy   out: dx
+  float slope = 0;
+};  // in: y (or x: gradient_reads_input), dy   out: dx
+
+// y = a + b: where branches meet. Its gradient by each is dy itself.
+struct Add {
+  static constexpr std::string_view name = "add";
+  int64_t elements = 1;
+  Types types;
+};  // in: a b   out: y
+
+// Images side by side along the channels.
+struct ConcatForward {
+  static constexpr std::string_view name = "concat_forward";
+  int64_t rows = 1;
+  std::vector<int64_t> channels;  // of each input
+  Types types;
+  int64_t c() const;              // of y: their sum
+  int64_t first(int part) const;  // channel of y where those of this input begin
+};                                // in: x (rows, channels[i]) of each   out: y (rows, c)
+struct ConcatBackward {
+  static constexpr std::string_view name = "concat_backward";
+  ConcatForward forward;
+  int part = 0;  // which of the inputs
+  Into into = Into::overwrite;
+};  // in: dy (rows, c)   out: dx (rows, channels[part])
+
+struct ShortcutForward {
+  static constexpr std::string_view name = "shortcut_forward";
+  ShortcutShape shape;
+  Types types;
+};  // in: x   out: y
+struct ShortcutBackward {
+  static constexpr std::string_view name = "shortcut_backward";
+  ShortcutShape shape;
+  Into into = Into::overwrite;
+  Types types;
+};  // in: dy   out: dx
 
 // Another shape of the same memory: never a step of a plan.
 struct Flatten {
@@ -235,13 +332,14 @@ struct DropoutBackward {
 
 // ---- loss ----
 
-// loss = -sum_k target_k log softmax(x)_k, target = (1 - smoothing) onehot(t) + smoothing / k; 0 where t is ignored.
+// loss = -weight_t sum_k target_k log softmax(x)_k, target = (1 - smoothing) onehot(t) + smoothing / k; 0 where t is ignored.
 struct SoftmaxCrossEntropyForward {
   static constexpr std::string_view name = "softmax_cross_entropy_forward";
   int64_t n = 1, k = 1;
   float smoothing = 0;
   Types types;
-};  // in: x (n, k), t (n) i32   out: loss (n) of types.y
+  std::vector<float> class_weights = {};  // of the loss of an image, by its label; empty: 1
+};                                        // in: x (n, k), t (n) i32   out: loss (n) of types.y
 // Gradient of (sum of losses) / divisor; divisor is the batch of the whole step, ignored labels included.
 struct SoftmaxCrossEntropyBackward {
   static constexpr std::string_view name = "softmax_cross_entropy_backward";
@@ -249,13 +347,14 @@ struct SoftmaxCrossEntropyBackward {
   int64_t divisor = 1;
 };  // in: x t   out: dx
 
-// loss = max(x, 0) - x t' + log(1 + exp(-|x|)), t' = (1 - smoothing) t + smoothing / 2.
+// loss = weight_t (max(x, 0) - x t' + log(1 + exp(-|x|))), t' = (1 - smoothing) t + smoothing / 2.
 struct BinaryCrossEntropyForward {
   static constexpr std::string_view name = "binary_cross_entropy_forward";
   int64_t n = 1;
   float smoothing = 0;
   Types types;
-};  // in: x (n, 1) logits, t (n) i32 in {0, 1}   out: loss (n)
+  std::vector<float> class_weights = {};  // of labels 0 and 1; empty: 1
+};                                        // in: x (n, 1) logits, t (n) i32 in {0, 1}   out: loss (n)
 struct BinaryCrossEntropyBackward {
   static constexpr std::string_view name = "binary_cross_entropy_backward";
   BinaryCrossEntropyForward forward;
@@ -280,9 +379,26 @@ struct Sgd {
 struct Adam {
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
 };
-using UpdateRule = std::variant<Sgd, Adam>;
+// As Adam, but w -= rate decay w by itself, and g without decay. Loshchilov and Hutter, ICLR 2019, algorithm 2.
+struct AdamW {
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+};
+// g += decay w; v = alpha v + (1 - alpha) g^2; change = g / (sqrt(v) + epsilon); with momentum m = momentum m + change; w -= rate (m or
+// change). Hinton's lecture 6e of 2012, as PyTorch has it. First moment v, second m.
+struct RmsProp {
+  float alpha = 0.99f, epsilon = 1e-8f, momentum = 0;
+};
+using UpdateRule = std::variant<Sgd, Adam, AdamW, RmsProp>;
 int moments_of(const UpdateRule& rule);  // tensors of state per parameter: 0 (plain SGD), 1, or 2 (Adam)
 
+// The Euclidean norm of all gradients together: sqrt(sum g^2).
+struct GradientNorm {
+  static constexpr std::string_view name = "gradient_norm";
+  std::vector<int64_t> elements;  // of each gradient
+  Types types;
+};  // in: dw of each   out: norm (1)
+
+// One step of the rule for every parameter, and of the averages that go with it. Nothing changes while Metrics::non_finite is above 0.
 struct Update {
   static constexpr std::string_view name = "update";
   struct Parameter {
@@ -290,15 +406,35 @@ struct Update {
     float decay = 0;
     float rate_scale = 1;
   };
+  // Of one batch norm: running = (1 - momentum) running + momentum batch, once for each micro-batch, in order; the batch's variance times
+  // its unbias = rows / (rows - 1) first.
+  struct Running {
+    int64_t c = 1;
+    float momentum = 0.1f;
+    std::vector<float> unbias;  // by micro-batch
+  };
   UpdateRule rule;
   std::vector<Parameter> parameters;
   Types types;
-};  // in: StepControl, Metrics, then dw of each parameter   out: w of each, then first moment of each, then second moment of each
+  float clip_norm = 0;  // above 0: gradients are scaled by min(1, clip_norm / (norm + 1e-6)). Pascanu et al., ICML 2013
+  float ema_decay = 0;  // above 0: average = d average + (1 - d) w with d = min(ema_decay, (1 + step) / (10 + step)), of the new w
+  std::vector<Running> running = {};
+};  // in: StepControl, Metrics, dw of each parameter, norm (1) if it clips, then for each running its batch mean and variance, by
+    // micro-batch out: w of each, first moment of each, second moment of each, average of each, then running mean and variance of each
+    // running
+// Where its inputs and outputs begin.
+struct UpdatePlaces {
+  size_t norm, batch;                         // of the inputs
+  size_t moment1, moment2, average, running;  // of the outputs
+};
+UpdatePlaces places_of(const Update& update);
 
-using Op = std::variant<Augment, Reorder, Conv2dForward, Conv2dBackwardData, Conv2dBackwardFilter, BiasForward, BiasBackward, LinearForward,
-                        LinearBackwardData, LinearBackwardFilter, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward,
-                        ActivationForward, ActivationBackward, Flatten, DropoutForward, DropoutBackward, SoftmaxCrossEntropyForward,
-                        SoftmaxCrossEntropyBackward, BinaryCrossEntropyForward, BinaryCrossEntropyBackward, Score, Update>;
+using Op =
+    std::variant<Augment, Reorder, Conv2dForward, Conv2dBackwardData, Conv2dBackwardFilter, BiasForward, BiasBackward, LinearForward,
+                 LinearBackwardData, LinearBackwardFilter, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward,
+                 BatchNormForward, BatchNormInference, BatchNormBackward, ActivationForward, ActivationBackward, Add, ConcatForward,
+                 ConcatBackward, ShortcutForward, ShortcutBackward, Flatten, DropoutForward, DropoutBackward, SoftmaxCrossEntropyForward,
+                 SoftmaxCrossEntropyBackward, BinaryCrossEntropyForward, BinaryCrossEntropyBackward, Score, GradientNorm, Update>;
 
 std::string_view name_of(const Op& op);
 int64_t macs_of(const Op& op);  // multiply-accumulates of one run; 0 where there are none
@@ -306,5 +442,6 @@ int64_t macs_of(const Op& op);  // multiply-accumulates of one run; 0 where ther
 // Throws Error (config) unless the window fits, groups divide, and every size is positive.
 void validate(const Conv2dShape& shape);
 void validate(const PoolShape& shape);
+void validate(const ShortcutShape& shape);
 
 }  // namespace fovea

@@ -87,20 +87,24 @@ class Placer {
     for (const std::string& name : order) {
       const ValueId parameter = graph_.find(name);
       if (parameter == graph::no_value) throw Error(ExitCode::internal, fmt::format("the graph has no parameter `{}`", name));
-      append(parameter, Arena::parameters);
+      append(parameter, graph_.value(parameter).role == Role::average ? Arena::averages : Arena::parameters);
+      const ValueId average = graph_.find(name + ".average");
+      if (average != graph::no_value) append(average, Arena::averages);
       const ValueId gradient = graph_.find(name + ".grad");
       if (gradient != graph::no_value) append(gradient, Arena::gradients);
     }
   }
 
   void place_by_role() {
+    for (size_t id = 0; id < places_.size(); ++id)  // in front: evaluation has them too, but no other state
+      if (graph_.values[id].role == Role::running) append(static_cast<ValueId>(id), Arena::state);
     for (size_t id = 0; id < places_.size(); ++id) {
       const Role role = graph_.values[id].role;
       if (role == Role::state) append(static_cast<ValueId>(id), Arena::state);
       if (role == Role::control || role == Role::metrics) append(static_cast<ValueId>(id), Arena::control);
       if (role == Role::pixels || role == Role::labels)
         places_[id] = {Placement::Where::data_set, {}, 0, bytes_of(static_cast<ValueId>(id))};
-      if (role == Role::parameter && places_[id].where == Placement::Where::nowhere)
+      if ((role == Role::parameter || role == Role::average) && places_[id].where == Placement::Where::nowhere)
         throw Error(ExitCode::internal, fmt::format("parameter `{}` is not in the order of the parameters", graph_.values[id].name));
     }
   }

@@ -31,6 +31,8 @@ void activation_forward(const ActivationForward& op, const Buffers& buffers, voi
       return sigmoid(op.elements, input(buffers, 0), output(buffers, 0));
     case Activation::tanh:
       return tanh(op.elements, input(buffers, 0), output(buffers, 0));
+    default:
+      return;
   }
 }
 
@@ -68,6 +70,8 @@ void activation_backward(const ActivationBackward& op, const Buffers& buffers, v
       return sigmoid_backward(op.elements, op.into, input(buffers, 0), input(buffers, 1), output(buffers, 0));
     case Activation::tanh:
       return tanh_backward(op.elements, op.into, input(buffers, 0), input(buffers, 1), output(buffers, 0));
+    default:
+      return;
   }
 }
 
@@ -97,11 +101,11 @@ void dropout_backward(const DropoutBackward& op, const Buffers& buffers, void*) 
 }  // namespace
 
 KernelPtr EigenBackend::make(const ActivationForward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || op.activation > Activation::tanh) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, activation_forward);
 }
 KernelPtr EigenBackend::make(const ActivationBackward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || op.activation > Activation::tanh) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, activation_backward);
 }
 KernelPtr EigenBackend::make(const DropoutForward& op, const Limits& limits) {

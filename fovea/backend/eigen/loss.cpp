@@ -109,19 +109,19 @@ void score(const Score& op, const Buffers& buffers, void*) {
 }  // namespace
 
 KernelPtr EigenBackend::make(const SoftmaxCrossEntropyForward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || !op.class_weights.empty()) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, softmax_cross_entropy_forward, op.k);
 }
 KernelPtr EigenBackend::make(const SoftmaxCrossEntropyBackward& op, const Limits& limits) {
-  if (!in_float(op.forward.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.forward.types) || !op.forward.class_weights.empty()) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, softmax_cross_entropy_backward, op.forward.k);
 }
 KernelPtr EigenBackend::make(const BinaryCrossEntropyForward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || !op.class_weights.empty()) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, binary_cross_entropy_forward);
 }
 KernelPtr EigenBackend::make(const BinaryCrossEntropyBackward& op, const Limits& limits) {
-  if (!in_float(op.forward.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.forward.types) || !op.forward.class_weights.empty()) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, binary_cross_entropy_backward);
 }
 KernelPtr EigenBackend::make(const Score& op, const Limits& limits) {

@@ -161,19 +161,19 @@ void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, void*)
 }  // namespace
 
 KernelPtr EigenBackend::make(const MaxPoolForward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, max_pool_forward, max_pool_workspace(loop_shape(op.shape, op.shape.n)));
 }
 KernelPtr EigenBackend::make(const MaxPoolBackward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, max_pool_backward, max_pool_workspace(loop_shape(op.shape, op.shape.n)));
 }
 KernelPtr EigenBackend::make(const AvgPoolForward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, avg_pool_forward);
 }
 KernelPtr EigenBackend::make(const AvgPoolBackward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, avg_pool_backward);
 }
 

@@ -77,14 +77,17 @@ void update(const Update& op, const Buffers& buffers, void*) {
                        .v = moments > 1 ? output(buffers, 2 * count + i) : nullptr,
                        .decay = parameter.decay,
                        .rate = control.learning_rate * parameter.rate_scale};
-    std::visit([&](const auto& rule) { step(rule, slot, control); }, op.rule);
+    if (const Sgd* sgd = std::get_if<Sgd>(&op.rule)) step(*sgd, slot, control);
+    if (const Adam* adam_rule = std::get_if<Adam>(&op.rule)) step(*adam_rule, slot, control);
   }
 }
 
 }  // namespace
 
 KernelPtr EigenBackend::make(const Update& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  const bool known = std::holds_alternative<Sgd>(op.rule) || std::holds_alternative<Adam>(op.rule);
+  if (!in_float(op.types) || !known || op.clip_norm > 0 || op.ema_decay > 0 || !op.running.empty())
+    return ReferenceBackend::make(op, limits);
   return kernel("loops", op, update);
 }
 

@@ -1,5 +1,6 @@
 // Activations and dropout, element by element.
 #include <cmath>
+#include <numbers>
 
 #include "fovea/backend/dropout_mask.h"
 #include "fovea/backend/reference/backend.h"
@@ -8,44 +9,76 @@
 namespace fovea::reference {
 namespace {
 
-double value_of(Activation activation, double x) {
-  switch (activation) {
+double phi(double x) { return std::exp(-x * x / 2) / std::sqrt(2 * std::numbers::pi); }  // density of the normal distribution
+double Phi(double x) { return (1 + std::erf(x / std::numbers::sqrt2)) / 2; }             // its integral
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+// The tangent of gelu_tanh and the argument's derivative.
+struct Bend {
+  double tanh, slope;
+};
+Bend bend(double x) {
+  const double root = std::sqrt(2 / std::numbers::pi);
+  return {std::tanh(root * (x + 0.044715 * x * x * x)), root * (1 + 3 * 0.044715 * x * x)};
+}
+
+double value_of(const ActivationForward& op, double x) {
+  switch (op.activation) {
     case Activation::relu:
       return x <= 0 ? 0 : x;  // NaN stays NaN
     case Activation::sigmoid:
-      return 1 / (1 + std::exp(-x));
+      return sigmoid(x);
     case Activation::tanh:
       return std::tanh(x);
+    case Activation::leaky_relu:
+      return x <= 0 ? static_cast<double>(op.slope) * x : x;
+    case Activation::gelu:
+      return x * Phi(x);
+    case Activation::gelu_tanh:
+      return x / 2 * (1 + bend(x).tanh);
+    case Activation::silu:
+      return x * sigmoid(x);
   }
-  throw Error(ExitCode::internal, fmt::format("there is no activation {}", static_cast<int>(activation)));
+  throw Error(ExitCode::internal, fmt::format("there is no activation {}", static_cast<int>(op.activation)));
 }
 
-double gradient_of(Activation activation, double y, double dy) {
-  switch (activation) {
+// `saved` is y, or x where gradient_reads_input says so.
+double gradient_of(const ActivationBackward& op, double saved) {
+  switch (op.activation) {
     case Activation::relu:
-      return y <= 0 ? 0 : dy;
+      return saved <= 0 ? 0 : 1;
     case Activation::sigmoid:
-      return dy * y * (1 - y);
+      return saved * (1 - saved);
     case Activation::tanh:
-      return dy * (1 - y * y);
+      return 1 - saved * saved;
+    case Activation::leaky_relu:
+      return saved <= 0 ? static_cast<double>(op.slope) : 1;
+    case Activation::gelu:
+      return Phi(saved) + saved * phi(saved);
+    case Activation::gelu_tanh: {
+      const Bend at = bend(saved);
+      return (1 + at.tanh) / 2 + saved / 2 * (1 - at.tanh * at.tanh) * at.slope;
+    }
+    case Activation::silu:
+      return sigmoid(saved) * (1 + saved * (1 - sigmoid(saved)));
   }
-  throw Error(ExitCode::internal, fmt::format("there is no activation {}", static_cast<int>(activation)));
+  throw Error(ExitCode::internal, fmt::format("there is no activation {}", static_cast<int>(op.activation)));
 }
 
 template <class T>
 void activation_forward(const ActivationForward& op, const Buffers& buffers, void*) {
   const T* x = buffers.in[0].as<T>().data();
   T* y = buffers.out[0].as<T>().data();
-  for (int64_t i = 0; i < op.elements; ++i) y[i] = static_cast<T>(value_of(op.activation, static_cast<double>(x[i])));
+  for (int64_t i = 0; i < op.elements; ++i) y[i] = static_cast<T>(value_of(op, static_cast<double>(x[i])));
 }
 
 template <class T>
 void activation_backward(const ActivationBackward& op, const Buffers& buffers, void*) {
-  const T* y = buffers.in[0].as<T>().data();
+  const T* saved = buffers.in[0].as<T>().data();
   const T* dy = buffers.in[1].as<T>().data();
   T* dx = buffers.out[0].as<T>().data();
   for (int64_t i = 0; i < op.elements; ++i)
-    store(dx[i], op.into, gradient_of(op.activation, static_cast<double>(y[i]), static_cast<double>(dy[i])));
+    store(dx[i], op.into, static_cast<double>(dy[i]) * gradient_of(op, static_cast<double>(saved[i])));
 }
 
 // Forward and backward are the same product with the mask.

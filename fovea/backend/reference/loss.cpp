@@ -22,6 +22,12 @@ double target(const SoftmaxCrossEntropyForward& op, int64_t k, int32_t t) {
   return (k == t ? 1 - smoothing : 0) + smoothing / static_cast<double>(op.k);
 }
 
+// By which the loss of an image with this label counts.
+double weight(const std::vector<float>& class_weights, int32_t t) {
+  if (t == ignored_label) return 0;
+  return class_weights.empty() ? 1 : static_cast<double>(class_weights[static_cast<size_t>(t)]);
+}
+
 template <class T>
 void softmax_cross_entropy_forward(const SoftmaxCrossEntropyForward& op, const Buffers& buffers, void*) {
   const std::span<const T> x = buffers.in[0].as<T>();
@@ -32,7 +38,7 @@ void softmax_cross_entropy_forward(const SoftmaxCrossEntropyForward& op, const B
     const double log_sum = log_sum_exp(logits);
     double sum = 0;  // terms with a target of 0 too: 0 times infinity is NaN
     for (int64_t k = 0; k < op.k; ++k) sum += target(op, k, t[n]) * (log_sum - static_cast<double>(logits[static_cast<size_t>(k)]));
-    loss[n] = static_cast<T>(t[n] == ignored_label ? 0 : sum);
+    loss[n] = static_cast<T>(t[n] == ignored_label ? 0 : weight(op.class_weights, t[n]) * sum);
   }
 }
 
@@ -47,7 +53,8 @@ void softmax_cross_entropy_backward(const SoftmaxCrossEntropyBackward& op, const
     const double log_sum = log_sum_exp(logits);
     for (int64_t k = 0; k < k_count; ++k) {
       const double softmax = std::exp(static_cast<double>(logits[static_cast<size_t>(k)]) - log_sum);
-      const double gradient = (softmax - target(op.forward, k, t[n])) / static_cast<double>(op.divisor);
+      const double gradient =
+          weight(op.forward.class_weights, t[n]) * (softmax - target(op.forward, k, t[n])) / static_cast<double>(op.divisor);
       dx[n * k_count + k] = static_cast<T>(t[n] == ignored_label ? 0 : gradient);
     }
   }
@@ -66,7 +73,7 @@ void binary_cross_entropy_forward(const BinaryCrossEntropyForward& op, const Buf
   for (int64_t n = 0; n < op.n; ++n) {
     const double x = static_cast<double>(logits[n]);
     const double value = std::max(x, 0.0) - x * smoothed(op, t[n]) + std::log1p(std::exp(-std::abs(x)));
-    loss[n] = static_cast<T>(t[n] == ignored_label ? 0 : value);
+    loss[n] = static_cast<T>(t[n] == ignored_label ? 0 : weight(op.class_weights, t[n]) * value);
   }
 }
 
@@ -77,7 +84,8 @@ void binary_cross_entropy_backward(const BinaryCrossEntropyBackward& op, const B
   T* dx = buffers.out[0].as<T>().data();
   for (int64_t n = 0; n < op.forward.n; ++n) {
     const double sigmoid = 1 / (1 + std::exp(-static_cast<double>(logits[n])));
-    const double gradient = (sigmoid - smoothed(op.forward, t[n])) / static_cast<double>(op.divisor);
+    const double gradient =
+        weight(op.forward.class_weights, t[n]) * (sigmoid - smoothed(op.forward, t[n])) / static_cast<double>(op.divisor);
     dx[n] = static_cast<T>(t[n] == ignored_label ? 0 : gradient);
   }
 }

@@ -57,10 +57,18 @@ void max_pool_backward(const MaxPoolBackward& op, const Buffers& buffers, void*)
 
 // What the sum over the window of output (p, q) is divided by.
 double divisor(const PoolShape& shape, CountPadding count_padding, int64_t p, int64_t q) {
-  if (count_padding == CountPadding::yes) return static_cast<double>(shape.window.r * shape.window.s);
-  double inside = 0;
-  for_each_input(shape.window, shape.x(), p, q, [&](int64_t, int64_t, int64_t, int64_t) { ++inside; });
-  return inside;
+  double counted = 0;
+  const auto count = [&](int64_t, int64_t, int64_t, int64_t) { ++counted; };
+  if (count_padding == CountPadding::no) {
+    for_each_input(shape.window, shape.x(), p, q, count);
+  } else {  // the padding as part of the image
+    Window window = shape.window;
+    window.pad_top = window.pad_left = 0;
+    const int64_t h = shape.h + shape.window.pad_top + shape.window.pad_bottom,
+                  w = shape.w + shape.window.pad_left + shape.window.pad_right;
+    for_each_input(window, {shape.n, h, w, shape.c}, p, q, count);
+  }
+  return counted;
 }
 
 template <class T>

@@ -1,4 +1,5 @@
 // The optimisers: one step over all parameters, or nothing while a loss is not finite.
+#include <algorithm>
 #include <cmath>
 
 #include "fovea/backend/reference/backend.h"
@@ -13,13 +14,16 @@ struct Slot {
   std::span<const T> dw;
   std::span<T> w, m, v;
   double decay, rate;
+  double clip;  // factor of dw
+
+  double gradient(size_t i) const { return static_cast<double>(dw[i]) * clip; }
 };
 
 template <class T>
 void step(const Sgd& rule, const Slot<T>& slot, const StepControl&) {
   const double momentum = static_cast<double>(rule.momentum);
   for (size_t i = 0; i < slot.w.size(); ++i) {
-    const double w = static_cast<double>(slot.w[i]), g = static_cast<double>(slot.dw[i]) + slot.decay * w;
+    const double w = static_cast<double>(slot.w[i]), g = slot.gradient(i) + slot.decay * w;
     double change = g;
     if (!slot.m.empty()) {
       const double m = momentum * static_cast<double>(slot.m[i]) + g;
@@ -30,13 +34,19 @@ void step(const Sgd& rule, const Slot<T>& slot, const StepControl&) {
   }
 }
 
-template <class T>
-void step(const Adam& rule, const Slot<T>& slot, const StepControl& control) {
+template <class Rule>
+concept AdamLike = std::is_same_v<Rule, Adam> || std::is_same_v<Rule, AdamW>;
+
+template <class T, AdamLike Rule>
+void step(const Rule& rule, const Slot<T>& slot, const StepControl& control) {
+  constexpr bool decoupled = std::is_same_v<Rule, AdamW>;
   const double beta1 = static_cast<double>(rule.beta1), beta2 = static_cast<double>(rule.beta2);
   const double t = static_cast<double>(control.step) + 1;
   const double correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
   for (size_t i = 0; i < slot.w.size(); ++i) {
-    const double w = static_cast<double>(slot.w[i]), g = static_cast<double>(slot.dw[i]) + slot.decay * w;
+    const double before = static_cast<double>(slot.w[i]);
+    const double w = decoupled ? before - slot.rate * slot.decay * before : before;
+    const double g = slot.gradient(i) + (decoupled ? 0 : slot.decay * w);
     const double m = beta1 * static_cast<double>(slot.m[i]) + (1 - beta1) * g;
     const double v = beta2 * static_cast<double>(slot.v[i]) + (1 - beta2) * g * g;
     slot.m[i] = static_cast<T>(m);
@@ -46,20 +56,82 @@ void step(const Adam& rule, const Slot<T>& slot, const StepControl& control) {
 }
 
 template <class T>
+void step(const RmsProp& rule, const Slot<T>& slot, const StepControl&) {
+  const double alpha = static_cast<double>(rule.alpha);
+  const std::span<T> squares = slot.m, moments = slot.v;
+  for (size_t i = 0; i < slot.w.size(); ++i) {
+    const double w = static_cast<double>(slot.w[i]), g = slot.gradient(i) + slot.decay * w;
+    const double v = alpha * static_cast<double>(squares[i]) + (1 - alpha) * g * g;
+    squares[i] = static_cast<T>(v);
+    double change = g / (std::sqrt(v) + static_cast<double>(rule.epsilon));
+    if (!moments.empty()) {
+      change += static_cast<double>(rule.momentum) * static_cast<double>(moments[i]);
+      moments[i] = static_cast<T>(change);
+    }
+    slot.w[i] = static_cast<T>(w - slot.rate * change);
+  }
+}
+
+template <class T>
+void move_averages(const Update& op, const Buffers& buffers, uint32_t steps) {
+  const double step = static_cast<double>(steps), decay = std::min(static_cast<double>(op.ema_decay), (1 + step) / (10 + step));
+  const size_t first = places_of(op).average;
+  for (size_t i = 0; i < op.parameters.size(); ++i) {
+    const std::span<const T> w = buffers.out[i].as<T>();
+    const std::span<T> average = buffers.out[first + i].as<T>();
+    for (size_t j = 0; j < w.size(); ++j)
+      average[j] = static_cast<T>(decay * static_cast<double>(average[j]) + (1 - decay) * static_cast<double>(w[j]));
+  }
+}
+
+template <class T>
+void move_running(const Update& op, const Buffers& buffers) {
+  const UpdatePlaces places = places_of(op);
+  size_t in = places.batch, out = places.running;
+  for (const Update::Running& running : op.running) {
+    const double momentum = static_cast<double>(running.momentum);
+    const std::span<T> mean = buffers.out[out++].as<T>(), variance = buffers.out[out++].as<T>();
+    for (const float unbias : running.unbias) {
+      const std::span<const T> batch_mean = buffers.in[in++].as<T>(), batch_variance = buffers.in[in++].as<T>();
+      for (size_t c = 0; c < mean.size(); ++c) {
+        mean[c] = static_cast<T>((1 - momentum) * static_cast<double>(mean[c]) + momentum * static_cast<double>(batch_mean[c]));
+        const double unbiased = static_cast<double>(unbias) * static_cast<double>(batch_variance[c]);
+        variance[c] = static_cast<T>((1 - momentum) * static_cast<double>(variance[c]) + momentum * unbiased);
+      }
+    }
+  }
+}
+
+template <class T>
 void update(const Update& op, const Buffers& buffers, void*) {
   const StepControl& control = buffers.in[0].as_struct<StepControl>();
   if (buffers.in[1].as_struct<Metrics>().non_finite > 0) return;
-  const size_t count = op.parameters.size(), moments = static_cast<size_t>(moments_of(op.rule));
-  for (size_t i = 0; i < count; ++i) {
+  const UpdatePlaces places = places_of(op);
+  double clip = 1;
+  if (op.clip_norm > 0)
+    clip = std::min(1.0, static_cast<double>(op.clip_norm) / (static_cast<double>(buffers.in[places.norm].as<T>()[0]) + 1e-6));
+  const int moments = moments_of(op.rule);
+  for (size_t i = 0; i < op.parameters.size(); ++i) {
     const Update::Parameter& parameter = op.parameters[i];
     const Slot<T> slot = {.dw = buffers.in[2 + i].as<T>(),
                           .w = buffers.out[i].as<T>(),
-                          .m = moments > 0 ? buffers.out[count + i].as<T>() : std::span<T>(),
-                          .v = moments > 1 ? buffers.out[2 * count + i].as<T>() : std::span<T>(),
+                          .m = moments > 0 ? buffers.out[places.moment1 + i].as<T>() : std::span<T>(),
+                          .v = moments > 1 ? buffers.out[places.moment2 + i].as<T>() : std::span<T>(),
                           .decay = static_cast<double>(parameter.decay),
-                          .rate = static_cast<double>(control.learning_rate) * static_cast<double>(parameter.rate_scale)};
+                          .rate = static_cast<double>(control.learning_rate) * static_cast<double>(parameter.rate_scale),
+                          .clip = clip};
     std::visit([&](const auto& rule) { step(rule, slot, control); }, op.rule);
   }
+  if (op.ema_decay > 0) move_averages<T>(op, buffers, control.step);
+  move_running<T>(op, buffers);
+}
+
+template <class T>
+void gradient_norm(const GradientNorm& op, const Buffers& buffers, void*) {
+  double sum = 0;
+  for (size_t i = 0; i < op.elements.size(); ++i)
+    for (const T g : buffers.in[i].as<T>()) sum += static_cast<double>(g) * static_cast<double>(g);
+  buffers.out[0].as<T>()[0] = static_cast<T>(std::sqrt(sum));
 }
 
 }  // namespace
@@ -67,6 +139,11 @@ void update(const Update& op, const Buffers& buffers, void*) {
 template <>
 KernelPtr Kernels::make(const Update& op, const Limits&) {
   return loops(op, op.types, update<float>, update<double>);
+}
+
+template <>
+KernelPtr Kernels::make(const GradientNorm& op, const Limits&) {
+  return loops(op, op.types, gradient_norm<float>, gradient_norm<double>);
 }
 
 }  // namespace fovea::reference
