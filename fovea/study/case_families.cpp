@@ -41,7 +41,8 @@ std::string text_of(const Conv2dShape& shape) {
 }
 
 std::string text_of(const PoolShape& shape) {
-  return fmt::format("{}x{}x{}x{} {}", shape.n, shape.h, shape.w, shape.c, text_of(shape.window));
+  return fmt::format("{}x{}x{}x{} {}{}", shape.n, shape.h, shape.w, shape.c, text_of(shape.window),
+                     shape.rounding == Rounding::ceil ? " ceil" : "");
 }
 
 void add_conv2d(std::vector<OpCase>& cases, const Conv2dShape& shape, const std::string& prefix) {
@@ -60,7 +61,8 @@ void add_max_pool(std::vector<OpCase>& cases, const PoolShape& shape, const std:
 void add_avg_pool(std::vector<OpCase>& cases, const PoolShape& shape, CountPadding count_padding, const std::string& prefix) {
   const Window& window = shape.window;
   const bool padded = window.pad_top + window.pad_bottom + window.pad_left + window.pad_right > 0;
-  const bool whole = !padded || count_padding == CountPadding::yes;  // the divisor is the same everywhere; a power of two rounds nothing
+  const bool whole = shape.rounding == Rounding::floor &&
+                     (!padded || count_padding == CountPadding::yes);  // the divisor is the same everywhere; a power of two rounds nothing
   const Exactness exactness = whole && std::has_single_bit(static_cast<uint64_t>(window.r * window.s)) ? Exactness::yes : Exactness::no;
   const std::string text = with_prefix(prefix, text_of(shape)) + (count_padding == CountPadding::yes ? " counted" : "");
   add(cases, AvgPoolForward{.shape = shape, .count_padding = count_padding, .types = {}}, text, exactness);

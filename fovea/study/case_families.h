@@ -15,4 +15,8 @@ void add_avg_pool(std::vector<OpCase>& cases, const PoolShape& shape, CountPaddi
 void add_linear(std::vector<OpCase>& cases, const LinearShape& shape, const std::string& prefix = "");
 void add_bias(std::vector<OpCase>& cases, int64_t rows, int64_t k);
 
+void add_batch_norms(std::vector<OpCase>& cases);
+void add_joins(std::vector<OpCase>& cases);  // add, concat, shortcut
+void add_updates(std::vector<OpCase>& cases);
+
 }  // namespace fovea::study

@@ -60,6 +60,16 @@ void add_convolutions(std::vector<OpCase>& cases) {
       {.n = 2, .h = 7, .w = 6, .c = 5, .k = 5, .window = square(3, 2, 1), .groups = 5},  // depthwise
       {.n = 2, .h = 6, .w = 7, .c = 3, .k = 9, .window = square(3, 1, 1), .groups = 3},  // depthwise with three filters per channel
       {.n = 1, .h = 8, .w = 8, .c = 16, .k = 16, .window = square(5, 1, 2), .groups = 16},
+      {.n = 2, .h = 9, .w = 8, .c = 33, .k = 33, .window = square(3, 2, 1), .groups = 33},
+      {.n = 1, .h = 1, .w = 1, .c = 18, .k = 18, .window = square(3, 1, 1), .groups = 18},  // depthwise on one pixel
+      {.n = 1, .h = 11, .w = 10, .c = 64, .k = 64, .window = square(3, 1, 1), .groups = 64},
+      {.n = 1,
+       .h = 9,
+       .w = 12,
+       .c = 20,
+       .k = 20,
+       .window = {.r = 3, .s = 3, .stride_h = 2, .pad_top = 2, .pad_left = 1, .dilation_h = 2, .dilation_w = 3},
+       .groups = 20},
       {.n = 5, .h = 6, .w = 5, .c = 17, .k = 33, .window = square(3, 1, 1)},
       {.n = 1, .h = 5, .w = 70, .c = 8, .k = 8, .window = square(3, 1, 1)},  // a long row
       {.n = 2, .h = 24, .w = 25, .c = 5, .k = 7, .window = {}},              // more pixels than one block of any backend
@@ -85,7 +95,13 @@ void add_pools(std::vector<OpCase>& cases) {
       {.n = 2, .h = 7, .w = 7, .c = 5, .window = square(7)},     // the whole image
       {.n = 2, .h = 9, .w = 7, .c = 3, .window = {.r = 3, .s = 2, .stride_h = 1, .stride_w = 3, .pad_top = 2, .pad_right = 1}},
       {.n = 2, .h = 9, .w = 9, .c = 2, .window = {.r = 2, .s = 3, .stride_h = 2, .dilation_h = 2, .dilation_w = 2}},
-      {.n = 1, .h = 18, .w = 19, .c = 2, .window = square(17)},  // places beyond 255: argmax in u16
+      {.n = 1, .h = 18, .w = 19, .c = 2, .window = square(17)},                              // places beyond 255: argmax in u16
+      {.n = 2, .h = 7, .w = 6, .c = 5, .window = square(2, 2), .rounding = Rounding::ceil},  // hangs over in one direction
+      {.n = 2, .h = 6, .w = 8, .c = 17, .window = square(3, 2), .rounding = Rounding::ceil},
+      {.n = 1, .h = 8, .w = 7, .c = 3, .window = square(3, 2, 1), .rounding = Rounding::ceil},  // over its padding too
+      {.n = 2, .h = 8, .w = 7, .c = 3, .window = square(2, 3), .rounding = Rounding::ceil},
+      {.n = 1, .h = 5, .w = 5, .c = 4, .window = square(2, 4, 1), .rounding = Rounding::ceil},  // no window begins beyond the image
+      {.n = 3, .h = 1, .w = 1, .c = 6, .window = square(2, 2), .rounding = Rounding::ceil},     // larger than the image
   };
   for (const PoolShape& shape : shapes) {
     add_max_pool(cases, shape);
@@ -114,13 +130,17 @@ void add_elementwise(std::vector<OpCase>& cases) {
     added.control = {.seed = 0x123456789abcdef, .step = 7};
     cases.push_back(std::move(added));
   };
-  for (const Activation activation : {Activation::relu, Activation::sigmoid, Activation::tanh})
+  const std::vector<std::pair<Activation, float>> activations = {
+      {Activation::relu, 0},           {Activation::sigmoid, 0}, {Activation::tanh, 0},      {Activation::leaky_relu, 0.01f},
+      {Activation::leaky_relu, 0.25f}, {Activation::gelu, 0},    {Activation::gelu_tanh, 0}, {Activation::silu, 0}};
+  for (const auto& [activation, slope] : activations)
     for (const int64_t elements : {1, 7, 64, 1023}) {
-      const Exactness exactness = activation == Activation::relu ? Exactness::yes : Exactness::no;
-      const std::string text = fmt::format("{} {}", name_of(activation), elements);
-      add(ActivationForward{activation, elements, {}}, text, exactness);
-      add(ActivationBackward{activation, elements, Into::overwrite, {}}, text, exactness);
-      add(ActivationBackward{activation, elements, Into::add, {}}, text + " add", exactness);
+      const bool exact = activation == Activation::relu || slope == 0.25f;
+      const Exactness exactness = exact ? Exactness::yes : Exactness::no;
+      const std::string text = fmt::format("{}{} {}", name_of(activation), slope > 0 ? fmt::format(" {}", slope) : "", elements);
+      add(ActivationForward{activation, elements, {}, slope}, text, exactness);
+      add(ActivationBackward{activation, elements, Into::overwrite, {}, slope}, text, exactness);
+      add(ActivationBackward{activation, elements, Into::add, {}, slope}, text + " add", exactness);
     }
   for (const float rate : {0.0f, 0.3f, 0.5f, 0.9f})
     for (const auto& [n, elements] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 17}, {5, 128}}) {
@@ -158,6 +178,12 @@ void add_losses(std::vector<OpCase>& cases) {
         add(BinaryCrossEntropyBackward{forward, 2 * n}, text, Exactness::no);
       }
     }
+    const SoftmaxCrossEntropyForward weighted = {.n = 21, .k = 3, .smoothing = 0.1f, .types = {}, .class_weights = {0.25f, 1, 0}};
+    add(weighted, "21x3 weighted", Exactness::no);
+    add(SoftmaxCrossEntropyBackward{weighted, 21}, "21x3 weighted", Exactness::no);
+    const BinaryCrossEntropyForward two_weights = {.n = 19, .smoothing = 0.1f, .types = {}, .class_weights = {1, 0.125f}};
+    add(two_weights, "19 weighted", Exactness::no);
+    add(BinaryCrossEntropyBackward{two_weights, 19}, "19 weighted", Exactness::no);
     for (const int64_t k : {1, 2, 10, 17}) add(Score{.n = 37, .k = k, .types = {}}, fmt::format("37x{}", k), Exactness::yes);
   }
 }
@@ -190,37 +216,6 @@ void add_data(std::vector<OpCase>& cases) {
   }
 }
 
-void add_updates(std::vector<OpCase>& cases) {
-  const std::vector<Update::Parameter> plain = {{.elements = 37}, {.elements = 1}, {.elements = 300}};
-  const std::vector<Update::Parameter> decayed = {
-      {.elements = 37, .decay = 0.25f}, {.elements = 5, .rate_scale = 0.5f}, {.elements = 64, .rate_scale = 0}};
-  const std::vector<std::pair<std::string, UpdateRule>> rules = {
-      {"sgd", Sgd{}},
-      {"momentum 0.5", Sgd{0.5f}},
-      {"nesterov 0.5", Sgd{0.5f, Sgd::Nesterov::yes}},
-      {"momentum 0.9", Sgd{0.9f}},
-      {"adam", Adam{}},
-      {"adam 0.8 0.95 1e-3", Adam{0.8f, 0.95f, 1e-3f}},
-  };
-  for (const auto& [name, rule] : rules)
-    for (const uint32_t step : {0u, 9u})
-      for (const auto& parameters : {plain, decayed}) {
-        OpCase added;
-        const Update op = {rule, parameters, {}};
-        const Sgd* sgd = std::get_if<Sgd>(&rule);
-        added.name = fmt::format("{} {} step {}{}", name_of(Op(op)), name, step, parameters[0].decay > 0 ? " decay" : "");
-        added.op = op;
-        added.exactness = sgd != nullptr && (sgd->momentum == 0.0f || sgd->momentum == 0.5f) ? Exactness::yes : Exactness::no;
-        added.control = {.step = step, .learning_rate = 0.125f};
-        cases.push_back(added);
-      }
-  OpCase flagged = cases.back();
-  flagged.name += " after a loss that is not finite";
-  flagged.exactness = Exactness::yes;  // nothing changes
-  flagged.metrics.non_finite = 1;
-  cases.push_back(std::move(flagged));
-}
-
 }  // namespace
 
 std::vector<OpCase> op_cases() {
@@ -230,6 +225,8 @@ std::vector<OpCase> op_cases() {
   add_matrix_products(cases);
   add_pools(cases);
   add_elementwise(cases);
+  add_batch_norms(cases);
+  add_joins(cases);
   add_losses(cases);
   add_updates(cases);
   return cases;
@@ -257,6 +254,8 @@ Op with_into(Op op, Into into) {
 
 bool adds_into_output(const Op& op) {
   if (std::holds_alternative<Score>(op) || std::holds_alternative<Update>(op)) return true;
+  if (const BatchNormBackward* norm = std::get_if<BatchNormBackward>(&op))
+    return norm->into == Into::add || norm->into_scale == Into::add || norm->into_shift == Into::add;
   return std::visit(
       [](const auto& o) {
         if constexpr (requires { o.into; }) return o.into == Into::add;

@@ -10,6 +10,16 @@
 // and adds 2 u, the sum over k classes adds sqrt(k) u, log makes it absolute, the difference and the products round values up to 8: 32 u +
 // 2 sqrt(k) u absolute (floor 1); the gradients are that close relative to 1 / divisor.
 //
+// The Gaussian's integral is 0.5 erfc, good to 4 u relative where it is not tiny; gelu and silu are products of two such factors with |x|
+// <= 4, their gradients sums of two of them: 16 u with a floor of 1 (4 for the polynomial of gelu_tanh, whose argument reaches 5).
+//
+// Batch norm of |x| <= 1 over R rows. The mean is off by (1 + 2 sqrt(R)) u in any order of summation, the variance, a mean of squares below
+// 1, by twice that. Divided by a deviation of at least 0.3 (the cases see to that) and scaled by at most 1 they come to (8 + 8 sqrt(R)) u
+// of values around 1. dscale and dshift are sums of R terms around 1: as under sums, with S <= 2 R and the terms' own eight roundings. dx
+// reads both divided by R, so that it is as y.
+//
+// The norm of the gradients: a sum of squares, all positive, relative; the root halves it.
+//
 // Updates. Sgd rounds g, m, the change and w: at most 8 roundings of values up to 1 + rate. Adam adds two roots, two divisions and a power;
 // their errors scale with a change of at most ten times the rate: 16 u of values around 1 holds both.
 #include "fovea/study/tolerance.h"
@@ -39,6 +49,7 @@ struct Terms {
 
 struct Tolerances {
   double u;
+  size_t output;
 
   Tolerance sum(int64_t terms) const { return {(2 + 2 * std::sqrt(static_cast<double>(terms))) * u, Measure::absolute_sum}; }
   Tolerance loss(int64_t terms, int64_t divisor) const {
@@ -50,9 +61,28 @@ struct Tolerances {
   Tolerance operator()(const Reorder&) const { return exact(); }
   Tolerance operator()(const MaxPoolForward&) const { return exact(); }
   Tolerance operator()(const ActivationForward& o) const {
-    return o.activation == Activation::relu ? exact() : Tolerance{8 * u, Measure::value};
+    if (o.activation == Activation::relu) return exact();
+    return gradient_reads_input(o.activation) ? product() : Tolerance{8 * u, Measure::value};
   }
-  Tolerance operator()(const ActivationBackward&) const { return {8 * u, Measure::value, 1}; }
+  Tolerance operator()(const ActivationBackward& o) const {
+    return gradient_reads_input(o.activation) ? product() : Tolerance{8 * u, Measure::value, 1};
+  }
+  Tolerance product() const { return {16 * u, Measure::value, 1}; }
+  Tolerance operator()(const BatchNormForward& o) const { return normalised(o.rows); }
+  Tolerance operator()(const BatchNormInference&) const { return {16 * u, Measure::value, 1}; }
+  Tolerance operator()(const BatchNormBackward& o) const {
+    const double rows = static_cast<double>(o.rows);
+    return output == 0 ? normalised(o.rows) : Tolerance{(8 + 2 * std::sqrt(rows)) * u, Measure::value, 2 * rows};
+  }
+  Tolerance normalised(int64_t rows) const { return {(8 + 8 * std::sqrt(static_cast<double>(rows))) * u, Measure::value, 1}; }
+  Tolerance operator()(const Add&) const { return sum(1); }
+  Tolerance operator()(const ConcatForward&) const { return exact(); }
+  Tolerance operator()(const ShortcutForward&) const { return exact(); }
+  Tolerance operator()(const GradientNorm& o) const {
+    double terms = 0;
+    for (const int64_t elements : o.elements) terms += static_cast<double>(elements);
+    return {(2 + std::sqrt(terms)) * u, Measure::value};
+  }
   Tolerance operator()(const SoftmaxCrossEntropyForward& o) const { return loss(terms_of(o), 1); }
   Tolerance operator()(const SoftmaxCrossEntropyBackward& o) const { return loss(terms_of(o), o.divisor); }
   Tolerance operator()(const BinaryCrossEntropyForward&) const { return loss(1, 1); }
@@ -66,6 +96,8 @@ struct Tolerances {
 
 int64_t terms_of(const Op& op) { return std::visit(Terms(), op); }
 
-Tolerance tolerance_of(const Op& op, DType dtype) { return std::visit(Tolerances{dtype == DType::f64 ? 0x1p-53 : 0x1p-24}, op); }
+Tolerance tolerance_of(const Op& op, DType dtype, size_t output) {
+  return std::visit(Tolerances{dtype == DType::f64 ? 0x1p-53 : 0x1p-24, output}, op);
+}
 
 }  // namespace fovea::study

@@ -17,8 +17,8 @@ struct Tolerance {
   double floor = 0;
 };
 
-// `dtype` is that of the values and the accumulator.
-Tolerance tolerance_of(const Op& op, DType dtype);
+// Of one output. `dtype` is that of the values and the accumulator.
+Tolerance tolerance_of(const Op& op, DType dtype, size_t output = 0);
 
 // Products or summands behind one element of the result; 1 where nothing is summed.
 int64_t terms_of(const Op& op);

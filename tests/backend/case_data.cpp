@@ -48,8 +48,8 @@ class Maker {
       data.out.push_back(study::adds_into_output(op_case_.op) ? make(type) : make_operand(type));
       if (!study::adds_into_output(op_case_.op)) std::ranges::fill(data.out.back().bytes, std::byte{0xFF});
     }
-    if (const Update* update = std::get_if<Update>(&op_case_.op))
-      for (size_t i = 2 * update->parameters.size(); i < data.out.size(); ++i) make_positive(data.out[i]);
+    if (const Update* update = std::get_if<Update>(&op_case_.op)) make_valid(*update, data);
+    if (std::holds_alternative<BatchNormInference>(op_case_.op)) make_positive(data.in[4]);
     return data;
   }
 
@@ -89,6 +89,14 @@ class Maker {
     return (2 * to_unit(next()) - 1) * static_cast<float>(range_of(op_case_.op));
   }
 
+  // Second moments, norms and variances are not negative.
+  static void make_valid(const Update& update, CaseData& data) {
+    const UpdatePlaces places = places_of(update);
+    const bool squares_first = std::holds_alternative<RmsProp>(update.rule);
+    for (size_t i = squares_first ? places.moment1 : places.moment2; i < data.out.size(); ++i) make_positive(data.out[i]);
+    for (size_t i = places.norm; i < data.in.size(); ++i) make_positive(data.in[i]);
+  }
+
   static void make_positive(Operand& operand) {
     std::vector<double> values = values_of(operand);
     for (double& value : values) value = std::abs(value) + 0.125;
@@ -100,7 +108,16 @@ class Maker {
     data.in[1] = forward_of(MaxPoolForward{.shape = op.shape, .types = op.types})[1];
   }
   void put_results_of_forward(const ActivationBackward& op, CaseData& data) {
-    data.in[0] = forward_of(ActivationForward{op.activation, op.elements, op.types})[0];
+    if (!gradient_reads_input(op.activation)) data.in[0] = forward_of(ActivationForward{op.activation, op.elements, op.types, op.slope})[0];
+  }
+  void put_results_of_forward(const BatchNormBackward& op, CaseData& data) {
+    const Op forward = BatchNormForward{op.rows, op.c, op.epsilon, op.types};
+    CaseData of_forward = {{data.in[0], data.in[2], data.in[2]}, {}};
+    for (const graph::Type& type : graph::outputs_of(forward)) of_forward.out.push_back(make_operand(type));
+    const std::unique_ptr<Backend> reference = open_backend("reference");
+    std::vector<Operand> results = run_case(*reference, forward, of_forward);
+    data.in[3] = std::move(results[1]);
+    data.in[4] = std::move(results[2]);
   }
   void put_results_of_forward(const auto&, CaseData&) {}
 

@@ -24,6 +24,7 @@ struct Gradient {
   Op op;
   size_t by;
   std::vector<Source> reads;
+  size_t writes = 0;  // which of its outputs
 };
 
 struct Gradients {
@@ -42,8 +43,20 @@ struct Gradients {
     return {{AvgPoolBackward{o.shape, o.count_padding, Into::overwrite, o.types}, 0, {dy}}};
   }
   List operator()(const ActivationForward& o) const {
-    return {{ActivationBackward{o.activation, o.elements, Into::overwrite, o.types}, 0, {output(0), dy}}};
+    const Source saved = gradient_reads_input(o.activation) ? input(0) : output(0);
+    return {{ActivationBackward{o.activation, o.elements, Into::overwrite, o.types, o.slope}, 0, {saved, dy}}};
   }
+  List operator()(const BatchNormForward& o) const {
+    const BatchNormBackward backward = {.rows = o.rows, .c = o.c, .epsilon = o.epsilon, .types = o.types};
+    const std::vector<Source> reads = {input(0), dy, input(1), output(1), output(2)};
+    return {{backward, 0, reads, 0}, {backward, 1, reads, 1}, {backward, 2, reads, 2}};
+  }
+  List operator()(const ConcatForward& o) const {
+    List list;
+    for (size_t i = 0; i < o.channels.size(); ++i) list.push_back({ConcatBackward{o, static_cast<int>(i), Into::overwrite}, i, {dy}});
+    return list;
+  }
+  List operator()(const ShortcutForward& o) const { return {{ShortcutBackward{o.shape, Into::overwrite, o.types}, 0, {dy}}}; }
   List operator()(const DropoutForward& o) const { return {{DropoutBackward{o, Into::overwrite}, 0, {dy, input(1)}}}; }
   List operator()(const SoftmaxCrossEntropyForward& o) const {
     return {{SoftmaxCrossEntropyBackward{o, divisor}, 0, {input(0), input(1)}}};
@@ -60,7 +73,8 @@ bool is_loss(const Op& op) {
 
 bool has_kinks(const Op& op) {
   const ActivationForward* activation = std::get_if<ActivationForward>(&op);
-  return std::holds_alternative<MaxPoolForward>(op) || (activation != nullptr && activation->activation == Activation::relu);
+  return std::holds_alternative<MaxPoolForward>(op) ||
+         (activation != nullptr && (activation->activation == Activation::relu || activation->activation == Activation::leaky_relu));
 }
 
 std::vector<double> random_values(size_t count, uint64_t seed) {
@@ -112,8 +126,8 @@ class Check {
       if (source.from == Source::From::output) data.in.push_back(outputs_[source.index]);
       if (source.from == Source::From::dy) data.in.push_back(dy_operand);
     }
-    data.out.push_back(make_operand(graph::outputs_of(gradient.op)[0]));
-    return values_of(run_case(*reference_, gradient.op, data)[0]);
+    for (const graph::Type& type : graph::outputs_of(gradient.op)) data.out.push_back(make_operand(type));
+    return values_of(run_case(*reference_, gradient.op, data)[gradient.writes]);
   }
 
   // (<r, y(x + h v)> - <r, y(x - h v)>) / 2h

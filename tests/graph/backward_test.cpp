@@ -112,6 +112,98 @@ TEST(Backward, ABiasPassesItsGradientOnWithoutACopy) {
             (std::vector<std::string>{"head1.weight", "stem.bias", "stem.weight"}));
 }
 
+// x -> stem -> z, and what two branches make of z.
+class Branches {
+ public:
+  ValueId squash(ValueId from, const std::string& name) {
+    return network.graph.add(ActivationForward{Activation::tanh, 10, {}}, name, {from});
+  }
+  ValueId join(ValueId a, ValueId b) { return network.graph.add(Add{10, {}}, "join", {a, b}); }
+  void finish(ValueId y) {
+    network.head(1, y, 0);
+    add_backward(network.graph, 0, 2);
+  }
+  ValueId gradient_read_by(const std::string& layer) const {  // dy of its gradient node
+    for (const Node& node : network.graph.nodes)
+      if (node.name == layer && std::holds_alternative<ActivationBackward>(node.op)) return network.graph.storage_of(node.in[1]);
+    throw std::runtime_error("no gradient of " + layer);
+  }
+  int adds() const {
+    return static_cast<int>(std::count_if(network.graph.nodes.begin(), network.graph.nodes.end(),
+                                          [](const Node& node) { return std::holds_alternative<Add>(node.op); }));
+  }
+
+  Network network;
+};
+
+// y = z + q(p(z)): the shortcut's gradient is dy itself; q has read it when p adds the branch's part into it.
+TEST(Backward, AResidualNeedsNoCopy) {
+  Branches branches;
+  const ValueId z = branches.network.stem(0);
+  branches.finish(branches.join(branches.squash(branches.squash(z, "p"), "q"), z));
+  const Graph& graph = branches.network.graph;
+  EXPECT_EQ(branches.adds(), 1);  // the forward one
+  for (const Node& node : graph.nodes)
+    if (node.name == "p" && std::holds_alternative<ActivationBackward>(node.op)) {
+      EXPECT_EQ(into_of(node.op), Into::add);
+      EXPECT_EQ(graph.storage_of(node.out[0]), branches.gradient_read_by("q"));
+    }
+}
+
+// y = a + b(a): b reads the gradient of the sum, so nothing may be added into it before, nor by b itself.
+TEST(Backward, NoGradientChangesBeforeItWasRead) {
+  Branches branches;
+  const ValueId a = branches.squash(branches.network.stem(0), "a");
+  const ValueId b = branches.squash(a, "b");
+  branches.finish(branches.join(a, b));
+  const ValueId shared = branches.gradient_read_by("b");
+  for (const Node& node : branches.network.graph.nodes)
+    if (into_of(node.op) == Into::add) {
+      for (const ValueId id : node.out) EXPECT_NE(branches.network.graph.storage_of(id), shared) << node.name;
+    }
+  EXPECT_EQ(branches.adds(), 2);  // the forward one, and the sum of the two parts
+  EXPECT_NE(branches.gradient_read_by("a"), shared);
+}
+
+TEST(Backward, AValueAddedToItselfGetsTwiceTheGradient) {
+  Branches branches;
+  const ValueId z = branches.network.stem(0);
+  branches.finish(branches.join(z, z));
+  const Graph& graph = branches.network.graph;
+  EXPECT_EQ(branches.adds(), 2);  // the forward one, and dy + dy
+  const Node& sum =
+      *std::find_if(graph.nodes.rbegin(), graph.nodes.rend(), [](const Node& node) { return std::holds_alternative<Add>(node.op); });
+  EXPECT_EQ(sum.in[0], sum.in[1]);
+  EXPECT_EQ(writer_of(graph, "stem.weight.grad").in[1], sum.out[0]);
+}
+
+TEST(Backward, AFrozenParameterGetsNoGradientAndStopsIt) {
+  Network network;
+  network.graph.values[static_cast<size_t>(network.w[0])].frozen = true;
+  network.head(1, network.stem(0), 0);
+  add_backward(network.graph, 0, 2);
+  EXPECT_EQ(network.graph.find("stem.weight.grad"), no_value);
+  EXPECT_EQ(network.graph.find("stem.linear_forward.grad"), no_value);
+  EXPECT_NE(network.graph.find("head1.weight.grad"), no_value);
+}
+
+TEST(Backward, BatchNormWritesThreeGradientsAtOnceAndAddsOnlyToThoseOfParameters) {
+  Network network;
+  const ValueId scale = network.graph.add_value({.name = "norm.weight", .role = Role::parameter, .shape = {5}});
+  const ValueId shift = network.graph.add_value({.name = "norm.bias", .role = Role::parameter, .shape = {5}});
+  for (const int part : {0, 1}) {
+    const size_t first = network.graph.nodes.size();
+    network.head(1, network.graph.add(BatchNormForward{2, 5, 1e-5f, {}}, "norm", {network.stem(part), scale, shift}, part), part);
+    add_backward(network.graph, first, 4);
+    const Node& node = writer_of(network.graph, "norm.weight.grad", static_cast<size_t>(part));
+    const BatchNormBackward& op = std::get<BatchNormBackward>(node.op);
+    EXPECT_EQ(op.into, Into::overwrite);
+    EXPECT_EQ(op.into_scale, part == 0 ? Into::overwrite : Into::add);
+    EXPECT_EQ(op.into_shift, op.into_scale);
+    EXPECT_EQ(names_of(network.graph, {node.out[1], node.out[2]}), (std::vector<std::string>{"norm.weight.grad", "norm.bias.grad"}));
+  }
+}
+
 // A gradient is complete at its last write: one that a later micro-batch adds to comes behind one that it does not.
 TEST(CompletionOrder, FollowsTheLastWrite) {
   Network network;
