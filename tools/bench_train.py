@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures the training speed of fovea beside that of PyTorch, in one run, and appends records to a file.
 
-tools/bench_train.py --peer PATH [--device cpu|cuda] [--python PYTHON] [--only NAME] [--rounds R] [--seconds S] [--core N]
+tools/bench_train.py --peer PATH --backend eigen|openmp|cuda [--threads 1,2,4] [--python PYTHON] [--only NAME] [--rounds R] [--seconds S]
                      [--fovea FILE] [--out FILE]
 
-On cpu the backend eigen stands beside PyTorch on one thread, eager, both pinned to the same core. On cuda the backend cuda stands beside
+A CPU backend stands beside PyTorch, eager, on the same number of threads, both pinned to the same cores. On cuda fovea stands beside
 PyTorch compiled (compile16) and, at its best, with the whole step captured as one CUDA graph (graph16); the ratio is to that.
 Both train the same network with Adam on the same batch size, one after the other (fovea, PyTorch, fovea, PyTorch, ...), so that a
 change of the machine's speed meets both. A value of fovea is the images per second of the last of its epochs over random pixels,
@@ -36,70 +36,84 @@ WORK = [  # name, the peer's name for it, model, images, batch
     ("cifar_cnn-b32", "cifar_cnn-b32", "cifar_cnn", "32x32x3:10", 32),
     ("cifar_cnn-b1024", "cifar_cnn-b1024", "cifar_cnn", "32x32x3:10", 1024),
 ]
-DEVICES = {  # backend, what the peer is called with, its modes (the last one is its best), how an experiment is called
-    "cpu": ("eigen", ["--device", "cpu", "--threads", 1], ["eager32"], "speed/{}-1thread"),
-    "cuda": ("cuda", ["--device", "cuda"], ["compile16", "graph16"], "speed/{}-cuda"),
-}
+LARGE = [
+    ("resnet18-b32", "resnet18-224px-b32", "resnet18", "224x224x3:10", 32),
+    ("cats_dogs-b16", "cats_dogs-256px-b16", "cats_dogs", "256x256x3:2", 16),
+]
+MODES = {"cpu": ["eager32"], "cuda": ["compile16", "graph16"]}  # of the peer; the last one is its best
 PEER_LINE = r"^torch (\S+) {device} t\d+ {name} +{mode} +(\d+) img/s "
 MOST_IMAGES = 262144  # of random pixels, drawn anew by every run
 
 
-def output_of(command, core):
-    pinned = [*(["taskset", "-c", str(core)] if core is not None else []), *map(str, command)]
-    done = subprocess.run(pinned, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"bench_train: `{' '.join(pinned)}` ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+class Cell:
+    """One experiment: a network and batch on so many threads."""
 
+    def __init__(self, arguments, work, threads):
+        self.arguments, self.threads = arguments, threads
+        self.name, self.peer_name, self.model, self.shape, self.batch = work
+        self.device = "cuda" if arguments.backend == "cuda" else "cpu"
+        allowed = sorted(os.sched_getaffinity(0))
+        self.cores = None if self.device == "cuda" else ",".join(map(str, allowed[-threads:]))
+        if arguments.backend == "eigen" and threads != 1:
+            sys.exit(f"bench_train: the backend `eigen` has one thread, not {threads}")
+        where = {"cuda": "cuda", "eigen": "1thread"}.get(arguments.backend, f"{arguments.backend}-{threads}threads")
+        self.experiment = f"speed/{self.name}-{where}"
 
-def train(arguments, work, images):
-    """(images/s of the last epoch, result.json) of a training with so many images."""
-    _, _, model, shape, batch = work
-    with tempfile.TemporaryDirectory() as folder:
-        output_of([arguments.fovea, "train", "--model", model, "--data", f"synthetic:{shape}:{images}:{batch}", "--batch", batch,
-                   "--epochs", 2 if arguments.device == "cpu" else 4, "--optimizer", "adam", "--learning-rate", 0.001,
-                   "--backend", DEVICES[arguments.device][0], "--out", folder, "--quiet"], arguments.core)
-        with open(Path(folder) / "history.csv", newline="") as file:
-            epochs = list(csv.DictReader(file))
-        return float(epochs[-1]["images_per_second"]), json.loads((Path(folder) / "result.json").read_text())
+    def output_of(self, command):
+        pinned = [*(["taskset", "-c", self.cores] if self.cores else []), *map(str, command)]
+        done = subprocess.run(pinned, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"bench_train: `{' '.join(pinned)}` ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
 
+    def train(self, images):
+        """(images/s of the last epoch, result.json) of a training with so many images."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.output_of([self.arguments.fovea, "train", "--model", self.model, "--data",
+                            f"synthetic:{self.shape}:{images}:{self.batch}", "--batch", self.batch,
+                            "--epochs", 4 if self.device == "cuda" else 2, "--optimizer", "adam", "--learning-rate", 0.001,
+                            "--backend", self.arguments.backend, "--threads", self.threads, "--out", folder, "--quiet"])
+            with open(Path(folder) / "history.csv", newline="") as file:
+                epochs = list(csv.DictReader(file))
+            return float(epochs[-1]["images_per_second"]), json.loads((Path(folder) / "result.json").read_text())
 
-def train_peer(arguments, work, mode):
-    """(images/s, version) of the peer."""
-    name = work[1]
-    command = [arguments.python, arguments.peer, *DEVICES[arguments.device][1], "--modes", mode, "--only", name, "--seconds", arguments.seconds]
-    text = output_of(command, arguments.core)
-    found = re.search(PEER_LINE.format(device=arguments.device, name=re.escape(name), mode=mode), text, re.MULTILINE)
-    if not found:
-        sys.exit(f"bench_train: {arguments.peer} printed no speed for {name}, {mode}:\n{text}")
-    return float(found[2]), found[1]
+    def train_peer(self, mode):
+        """(images/s, version) of the peer."""
+        command = [self.arguments.python, self.arguments.peer, "--device", self.device, "--modes", mode, "--only", self.peer_name,
+                   "--seconds", self.arguments.seconds] + (["--threads", self.threads] if self.device == "cpu" else [])
+        text = self.output_of(command)
+        line = PEER_LINE.format(device=self.device, name=re.escape(self.peer_name), mode=mode)
+        found = re.search(line, text, re.MULTILINE)
+        if not found:
+            sys.exit(f"bench_train: {self.arguments.peer} printed no speed for {self.peer_name}, {mode}:\n{text}")
+        return float(found[2]), found[1]
 
 
 def images_for(seconds, speed, batch):
     return min(max(2, round(seconds * speed / batch)), MOST_IMAGES // batch) * batch
 
 
-def measure(arguments, work):
-    name, _, model, shape, batch = work
-    backend, _, modes, called = DEVICES[arguments.device]
-    speed, _ = train(arguments, work, 4 * batch)
-    speed, _ = train(arguments, work, images_for(arguments.seconds / 4, speed, batch))
+def measure(cell):
+    arguments, batch, modes = cell.arguments, cell.batch, MODES[cell.device]
+    speed, _ = cell.train(2 * batch)
+    speed, _ = cell.train(images_for(arguments.seconds / 4, speed, batch))
     images = images_for(arguments.seconds, speed, batch)
-    fovea, peers = f"fovea {backend}", {mode: f"PyTorch {mode}" for mode in modes}
+    fovea, peers = f"fovea {arguments.backend}", {mode: f"PyTorch {mode}" for mode in modes}
     runs = {label: [] for label in [fovea, *peers.values()]}
     for number in range(arguments.rounds):
-        speed, result = train(arguments, work, images)
+        speed, result = cell.train(images)
         runs[fovea].append(speed)
         for mode in modes:
-            peer_speed, version = train_peer(arguments, work, mode)
+            peer_speed, version = cell.train_peer(mode)
             runs[peers[mode]].append(peer_speed)
-        print(f"{name} round {number + 1}: " + ", ".join(f"{label} {values[-1]:,.0f}" for label, values in runs.items()) + " images/s", flush=True)
-    configuration = {"model": model, "data": "random pixels (synthetic)", "shape": shape, "images": images, "batch": batch,
-                     "threads": result["threads"], "optimizer": "adam", "learning_rate": 0.001, "dtype": "f32", "core": arguments.core,
+        latest = ", ".join(f"{label} {values[-1]:,.0f}" for label, values in runs.items())
+        print(f"{cell.experiment} round {number + 1}: {latest} images/s", flush=True)
+    configuration = {"model": cell.model, "data": "random pixels (synthetic)", "shape": cell.shape, "images": images, "batch": batch,
+                     "threads": result["threads"], "optimizer": "adam", "learning_rate": 0.001, "dtype": "f32", "cores": cell.cores,
                      "launches_per_step": result["launches_per_step"], "load_average": round(os.getloadavg()[0], 2)}
-    line = record.record(called.format(name), "images/s", runs, configuration,
+    line = record.record(cell.experiment, "images/s", runs, configuration,
                          {"versions": result["versions"] | {"torch": version}, "commit": result["commit"]})
-    if arguments.device == "cuda":
+    if cell.device == "cuda":
         line["machine"] = result["machine"]
     best = peers[modes[-1]]
     ratios = [a / b for a, b in zip(runs[fovea], runs[best])]
@@ -110,25 +124,24 @@ def measure(arguments, work):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", required=True, metavar="PATH")
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--backend", required=True, choices=["eigen", "openmp", "cuda"])
+    parser.add_argument("--threads", default="1", help="of a CPU backend and of PyTorch, separated by commas (default: 1)")
     parser.add_argument("--python", default=sys.executable, help="with PyTorch in it (default: the one that runs this)")
     parser.add_argument("--only", default="", help="part of the name of the experiments to measure")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="that an epoch or the peer's measurement takes")
-    parser.add_argument("--core", type=int, default=None, help="(default: the last one; on cuda, none)")
     parser.add_argument("--fovea", default=str(ROOT / "build" / "fovea"))
-    parser.add_argument("--out", default="", help="(default: results/speed-DEVICE.jsonl)")
+    parser.add_argument("--out", default="", help="(default: results/speed-cuda.jsonl or results/speed-cpu.jsonl)")
     arguments = parser.parse_args()
-    arguments.out = arguments.out or str(ROOT / "results" / f"speed-{arguments.device}.jsonl")
-    if arguments.device == "cpu" and arguments.core is None:
-        arguments.core = max(os.sched_getaffinity(0))
-    chosen = [work for work in WORK if arguments.only in work[0]]
+    arguments.out = arguments.out or str(ROOT / "results" / f"speed-{'cuda' if arguments.backend == 'cuda' else 'cpu'}.jsonl")
+    chosen = [work for work in WORK + LARGE if arguments.only in work[0]] if arguments.only else WORK
     if not chosen:
-        parser.error(f"nothing has `{arguments.only}` in its name: {', '.join(name for name, *_ in WORK)}")
+        parser.error(f"nothing has `{arguments.only}` in its name: {', '.join(name for name, *_ in WORK + LARGE)}")
     for work in chosen:
-        line = measure(arguments, work)
-        record.append(arguments.out, line)
-        print(f"{line['experiment']}: median ratio {line['ratio']['median']:.2f}", flush=True)
+        for threads in map(int, arguments.threads.split(",")):
+            line = measure(Cell(arguments, work, threads))
+            record.append(arguments.out, line)
+            print(f"{line['experiment']}: median ratio {line['ratio']['median']:.2f}", flush=True)
 
 
 if __name__ == "__main__":
