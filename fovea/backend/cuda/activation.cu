@@ -10,32 +10,33 @@ namespace {
 __device__ float stored(float before, Into into, float value) { return into == Into::add ? before + value : value; }
 
 // Four elements a thread, and the last few one by one.
-__global__ void __launch_bounds__(block_threads) forward(Activation activation, int64_t elements, const float* x, float* y) {
-  const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x, threads = int64_t{gridDim.x} * block_threads;
-  const int64_t quads = elements / 4;
-  for (int64_t i = thread; i < quads; i += threads) {
-    const float4 from = reinterpret_cast<const float4*>(x)[i];
-    reinterpret_cast<float4*>(y)[i] =
-        make_float4(activate(activation, from.x), activate(activation, from.y), activate(activation, from.z), activate(activation, from.w));
-  }
-  for (int64_t i = 4 * quads + thread; i < elements; i += threads) y[i] = activate(activation, x[i]);
-}
-
-__global__ void __launch_bounds__(block_threads) backward(ActivationBackward op, const float* y, const float* dy, float* dx) {
+__global__ void __launch_bounds__(block_threads) forward(ActivationForward op, const float* x, float* y) {
   const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x, threads = int64_t{gridDim.x} * block_threads;
   const int64_t quads = op.elements / 4;
+  const auto value = [&](float at) { return activate(op.activation, at, op.slope); };
   for (int64_t i = thread; i < quads; i += threads) {
-    const float4 at = reinterpret_cast<const float4*>(y)[i], from = reinterpret_cast<const float4*>(dy)[i];
+    const float4 from = reinterpret_cast<const float4*>(x)[i];
+    reinterpret_cast<float4*>(y)[i] = make_float4(value(from.x), value(from.y), value(from.z), value(from.w));
+  }
+  for (int64_t i = 4 * quads + thread; i < op.elements; i += threads) y[i] = value(x[i]);
+}
+
+__global__ void __launch_bounds__(block_threads) backward(ActivationBackward op, const float* saved, const float* dy, float* dx) {
+  const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x, threads = int64_t{gridDim.x} * block_threads;
+  const int64_t quads = op.elements / 4;
+  const auto gradient = [&](float at, float from) { return activation_gradient(op.activation, at, from, op.slope); };
+  for (int64_t i = thread; i < quads; i += threads) {
+    const float4 at = reinterpret_cast<const float4*>(saved)[i], from = reinterpret_cast<const float4*>(dy)[i];
     float4 to = make_float4(0, 0, 0, 0);
     if (op.into == Into::add) to = reinterpret_cast<const float4*>(dx)[i];
-    to.x = stored(to.x, op.into, activation_gradient(op.activation, at.x, from.x));
-    to.y = stored(to.y, op.into, activation_gradient(op.activation, at.y, from.y));
-    to.z = stored(to.z, op.into, activation_gradient(op.activation, at.z, from.z));
-    to.w = stored(to.w, op.into, activation_gradient(op.activation, at.w, from.w));
+    to.x = stored(to.x, op.into, gradient(at.x, from.x));
+    to.y = stored(to.y, op.into, gradient(at.y, from.y));
+    to.z = stored(to.z, op.into, gradient(at.z, from.z));
+    to.w = stored(to.w, op.into, gradient(at.w, from.w));
     reinterpret_cast<float4*>(dx)[i] = to;
   }
   for (int64_t i = 4 * quads + thread; i < op.elements; i += threads)
-    dx[i] = stored(op.into == Into::add ? dx[i] : 0, op.into, activation_gradient(op.activation, y[i], dy[i]));
+    dx[i] = stored(op.into == Into::add ? dx[i] : 0, op.into, gradient(saved[i], dy[i]));
 }
 
 // Forward and backward are the same product with the mask. A thread draws four elements at a time; a block stays within one sample.
@@ -62,8 +63,7 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 void activation_forward(const ActivationForward& op, const Buffers& buffers, const Launch& launch) {
-  forward<<<blocks_for(op.elements, 4 * block_threads), block_threads, 0, launch.stream>>>(op.activation, op.elements, input(buffers, 0),
-                                                                                           output(buffers, 0));
+  forward<<<blocks_for(op.elements, 4 * block_threads), block_threads, 0, launch.stream>>>(op, input(buffers, 0), output(buffers, 0));
   check_launch("activation_forward");
 }
 

@@ -35,7 +35,8 @@ std::optional<Claim> product_with_bias(const Neighbours& around, KernelPtr (*mak
               .out = {second.out[0]}};
   std::optional<Activation> activation;
   const ActivationForward* third = at<ActivationForward>(around, 2);
-  if (third != nullptr && around.nodes[2].in[0] == second.out[0] && is_read_once(around, second.out[0])) {
+  const bool takes_third = third != nullptr && third->activation != Activation::leaky_relu;  // products know no slope
+  if (takes_third && around.nodes[2].in[0] == second.out[0] && is_read_once(around, second.out[0])) {
     activation = third->activation;
     claim.nodes = 3;
     claim.name += "+" + std::string(name_of(*activation));

@@ -1,4 +1,7 @@
 // Losses per image and their gradients, a warp for each image, and the score of a batch in one block.
+#include <memory>
+#include <span>
+
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
 #include "fovea/backend/cuda/kernel.h"
@@ -36,12 +39,25 @@ __device__ Largest largest_of(const float* x, int k) {
   return best;
 }
 
+// Of the loss of an image, by its label; nullptr: 1.
+using ClassWeights = std::shared_ptr<const DeviceTable>;
+ClassWeights class_weights_of(const std::vector<float>& weights) {
+  return weights.empty() ? nullptr : std::make_shared<const DeviceTable>(std::as_bytes(std::span(weights)));
+}
+const float* pointer_to(const ClassWeights& weights) { return weights ? static_cast<const float*>(weights->data()) : nullptr; }
+__device__ float weight_of(const float* weights, int32_t t) { return weights == nullptr ? 1 : weights[t]; }
+
 struct SoftmaxRule {
   int k;
   float label, other, smoothing;  // targets: other everywhere, label more at t
+  const float* weights;
 
-  explicit SoftmaxRule(const SoftmaxCrossEntropyForward& op)
-      : k(static_cast<int>(op.k)), label(1 - op.smoothing), other(op.smoothing / static_cast<float>(op.k)), smoothing(op.smoothing) {}
+  SoftmaxRule(const SoftmaxCrossEntropyForward& op, const ClassWeights& class_weights)
+      : k(static_cast<int>(op.k)),
+        label(1 - op.smoothing),
+        other(op.smoothing / static_cast<float>(op.k)),
+        smoothing(op.smoothing),
+        weights(pointer_to(class_weights)) {}
 };
 
 // exp(x - largest), summed without the largest itself, so that log and softmax stay exact where one class is nearly certain.
@@ -66,14 +82,14 @@ __device__ float softmax_loss(const SoftmaxRule& rule, const float* x, int32_t t
   float sum = 0;  // terms with a target of 0 too: 0 times infinity is NaN
   for (int i = lane(); i < rule.k; i += warp_threads)
     sum += ((i == t ? rule.label : 0) + rule.other) * (log_sum + (powers.largest.value - x[i]));
-  return sum_of_lanes(sum);
+  return weight_of(rule.weights, t) * sum_of_lanes(sum);
 }
 
 __device__ void write_softmax_gradient(const SoftmaxRule& rule, const float* x, int32_t t, const Powers& powers, float divisor, float* dx) {
   for (int i = lane(); i < rule.k; i += warp_threads) {
     float gradient = expf(x[i] - powers.largest.value) / powers.sum;
     if (i == t) gradient = i == powers.largest.index ? rule.smoothing - powers.others / powers.sum : gradient - rule.label;
-    dx[i] = t == ignored_label ? 0 : (gradient - rule.other) / divisor;
+    dx[i] = t == ignored_label ? 0 : weight_of(rule.weights, t) * (gradient - rule.other) / divisor;
   }
 }
 
@@ -94,26 +110,30 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
-__device__ float smoothed(float smoothing, int32_t t) { return (1 - smoothing) * static_cast<float>(t) + smoothing / 2; }
+struct BinaryRule {
+  float smoothing;
+  const float* weights;
+  __device__ float target(int32_t t) const { return (1 - smoothing) * static_cast<float>(t) + smoothing / 2; }
+};
 
 __global__ void __launch_bounds__(block_threads)
-    binary_forward(float smoothing, int64_t n, const float* logits, const int32_t* t, float* loss) {
+    binary_forward(BinaryRule rule, int64_t n, const float* logits, const int32_t* t, float* loss) {
   for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < n; i += int64_t{gridDim.x} * block_threads) {
-    const float x = logits[i], target = smoothed(smoothing, t[i]);
+    const float x = logits[i], target = rule.target(t[i]);
     // max(x, 0) - x t without cancellation: x (1 - t) or -x t
     const float line = x > 0 ? x * (1 - target) : -x * target;
-    loss[i] = t[i] == ignored_label ? 0 : line + log1pf(expf(-fabsf(x)));
+    loss[i] = t[i] == ignored_label ? 0 : weight_of(rule.weights, t[i]) * (line + log1pf(expf(-fabsf(x))));
   }
 }
 
 __global__ void __launch_bounds__(block_threads)
-    binary_backward(float smoothing, int64_t n, const float* logits, const int32_t* t, float divisor, float* dx) {
+    binary_backward(BinaryRule rule, int64_t n, const float* logits, const int32_t* t, float divisor, float* dx) {
   for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < n; i += int64_t{gridDim.x} * block_threads) {
-    const float x = logits[i], target = smoothed(smoothing, t[i]);
+    const float x = logits[i], target = rule.target(t[i]);
     const float power = expf(-fabsf(x));
     // sigmoid - t: for x > 0 as (1 - t) - sigmoid(-x), so that it stays exact where the answer is nearly certain
     const float gradient = x > 0 ? (1 - target) - power / (1 + power) : power / (1 + power) - target;
-    dx[i] = t[i] == ignored_label ? 0 : gradient / divisor;
+    dx[i] = t[i] == ignored_label ? 0 : weight_of(rule.weights, t[i]) * gradient / divisor;
   }
 }
 
@@ -199,43 +219,51 @@ void require_rows(const Op& op, const Types& types, int64_t k) {
 template <>
 KernelPtr Kernels::make(const SoftmaxCrossEntropyForward& op, const Limits&) {
   require_rows(op, op.types, op.k);
-  return kernel("a warp an image", op, [](const SoftmaxCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
-    softmax_forward<<<blocks_for(o.n, block_warps), block_threads, 0, launch.stream>>>(SoftmaxRule(o), o.n, input(buffers, 0),
-                                                                                       input_of<int32_t>(buffers, 1), output(buffers, 0));
-    check_launch("softmax_cross_entropy_forward");
-  });
+  return kernel(
+      "a warp an image", op,
+      [weights = class_weights_of(op.class_weights)](const SoftmaxCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
+        softmax_forward<<<blocks_for(o.n, block_warps), block_threads, 0, launch.stream>>>(
+            SoftmaxRule(o, weights), o.n, input(buffers, 0), input_of<int32_t>(buffers, 1), output(buffers, 0));
+        check_launch("softmax_cross_entropy_forward");
+      });
 }
 
 template <>
 KernelPtr Kernels::make(const SoftmaxCrossEntropyBackward& op, const Limits&) {
   require_rows(op, op.forward.types, op.forward.k);
-  return kernel("a warp an image", op, [](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
-    softmax_backward<<<blocks_for(o.forward.n, block_warps), block_threads, 0, launch.stream>>>(
-        SoftmaxRule(o.forward), o.forward.n, input(buffers, 0), input_of<int32_t>(buffers, 1), static_cast<float>(o.divisor),
-        output(buffers, 0));
-    check_launch("softmax_cross_entropy_backward");
-  });
+  return kernel("a warp an image", op,
+                [weights = class_weights_of(op.forward.class_weights)](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers,
+                                                                       const Launch& launch) {
+                  softmax_backward<<<blocks_for(o.forward.n, block_warps), block_threads, 0, launch.stream>>>(
+                      SoftmaxRule(o.forward, weights), o.forward.n, input(buffers, 0), input_of<int32_t>(buffers, 1),
+                      static_cast<float>(o.divisor), output(buffers, 0));
+                  check_launch("softmax_cross_entropy_backward");
+                });
 }
 
 template <>
 KernelPtr Kernels::make(const BinaryCrossEntropyForward& op, const Limits&) {
   require_float(op, op.types);
-  return kernel("element by element", op, [](const BinaryCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
-    binary_forward<<<blocks_for(o.n), block_threads, 0, launch.stream>>>(o.smoothing, o.n, input(buffers, 0), input_of<int32_t>(buffers, 1),
-                                                                         output(buffers, 0));
-    check_launch("binary_cross_entropy_forward");
-  });
+  return kernel(
+      "element by element", op,
+      [weights = class_weights_of(op.class_weights)](const BinaryCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
+        binary_forward<<<blocks_for(o.n), block_threads, 0, launch.stream>>>(
+            BinaryRule{o.smoothing, pointer_to(weights)}, o.n, input(buffers, 0), input_of<int32_t>(buffers, 1), output(buffers, 0));
+        check_launch("binary_cross_entropy_forward");
+      });
 }
 
 template <>
 KernelPtr Kernels::make(const BinaryCrossEntropyBackward& op, const Limits&) {
   require_float(op, op.forward.types);
-  return kernel("element by element", op, [](const BinaryCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
-    binary_backward<<<blocks_for(o.forward.n), block_threads, 0, launch.stream>>>(o.forward.smoothing, o.forward.n, input(buffers, 0),
-                                                                                  input_of<int32_t>(buffers, 1),
-                                                                                  static_cast<float>(o.divisor), output(buffers, 0));
-    check_launch("binary_cross_entropy_backward");
-  });
+  return kernel("element by element", op,
+                [weights = class_weights_of(op.forward.class_weights)](const BinaryCrossEntropyBackward& o, const Buffers& buffers,
+                                                                       const Launch& launch) {
+                  binary_backward<<<blocks_for(o.forward.n), block_threads, 0, launch.stream>>>(
+                      BinaryRule{o.forward.smoothing, pointer_to(weights)}, o.forward.n, input(buffers, 0), input_of<int32_t>(buffers, 1),
+                      static_cast<float>(o.divisor), output(buffers, 0));
+                  check_launch("binary_cross_entropy_backward");
+                });
 }
 
 template <>
@@ -250,12 +278,15 @@ KernelPtr Kernels::make(const Score& op, const Limits&) {
 
 KernelPtr scored_softmax_cross_entropy(const SoftmaxCrossEntropyBackward& op) {
   require_rows(op, op.forward.types, op.forward.k);
-  return kernel("one block", op, [](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
-    const Answers answers = {input(buffers, 0), input_of<int32_t>(buffers, 1), o.forward.n, static_cast<int>(o.forward.k)};
-    scored_softmax<<<1, score_threads, 0, launch.stream>>>(SoftmaxRule(o.forward), answers, static_cast<float>(o.divisor),
-                                                           output_of<Metrics>(buffers, 0), output(buffers, 1));
-    check_launch("scored_softmax_cross_entropy");
-  });
+  return kernel("one block", op,
+                [weights = class_weights_of(op.forward.class_weights)](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers,
+                                                                       const Launch& launch) {
+                  const Answers answers = {input(buffers, 0), input_of<int32_t>(buffers, 1), o.forward.n, static_cast<int>(o.forward.k)};
+                  scored_softmax<<<1, score_threads, 0, launch.stream>>>(SoftmaxRule(o.forward, weights), answers,
+                                                                         static_cast<float>(o.divisor), output_of<Metrics>(buffers, 0),
+                                                                         output(buffers, 1));
+                  check_launch("scored_softmax_cross_entropy");
+                });
 }
 
 }  // namespace fovea::cuda

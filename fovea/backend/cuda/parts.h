@@ -8,7 +8,7 @@
 
 namespace fovea::cuda {
 
-enum class Finish : uint8_t { nothing, relu, sigmoid, tanh };
+enum class Finish : uint8_t { nothing, relu, sigmoid, tanh, leaky_relu, gelu, gelu_tanh, silu };  // leaky_relu with a slope of 0
 inline Finish finish_of(Activation activation) { return static_cast<Finish>(static_cast<int>(activation) + 1); }
 
 // Where the elements of a product go and what is done to each: bias, activation, overwriting or adding.

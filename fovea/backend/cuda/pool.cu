@@ -10,6 +10,7 @@ namespace {
 struct Pool {
   int images, h, w, c, p, q, r, s;
   int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+  int end_h, end_w;  // of the image with its padding
   CountPadding count_padding = CountPadding::no;
   Divider by_c, by_q, by_p, by_w, by_h, by_stride_h, by_stride_w;
 
@@ -28,6 +29,8 @@ struct Pool {
         pad_left(static_cast<int>(shape.window.pad_left)),
         dilation_h(static_cast<int>(shape.window.dilation_h)),
         dilation_w(static_cast<int>(shape.window.dilation_w)),
+        end_h(static_cast<int>(shape.h + shape.window.pad_bottom)),
+        end_w(static_cast<int>(shape.w + shape.window.pad_right)),
         by_c(c),
         by_q(q),
         by_p(p),
@@ -41,10 +44,16 @@ struct Pool {
 
   // What the sum over the window of output (p, q) is divided by.
   __device__ float divisor(int at_p, int at_q) const {
-    if (count_padding == CountPadding::yes) return static_cast<float>(r * s);
+    const bool counted = count_padding == CountPadding::yes;
     int lines = 0, columns = 0;
-    for (int i = 0; i < r; ++i) lines += inside(at_p * stride_h - pad_top + i * dilation_h, h);
-    for (int i = 0; i < s; ++i) columns += inside(at_q * stride_w - pad_left + i * dilation_w, w);
+    for (int i = 0; i < r; ++i) {
+      const int line = at_p * stride_h - pad_top + i * dilation_h;
+      lines += counted ? line < end_h : inside(line, h);
+    }
+    for (int i = 0; i < s; ++i) {
+      const int column = at_q * stride_w - pad_left + i * dilation_w;
+      columns += counted ? column < end_w : inside(column, w);
+    }
     return static_cast<float>(lines * columns);
   }
   __device__ static bool inside(int i, int size) { return i >= 0 && i < size; }

@@ -15,8 +15,18 @@ struct Chunk {
   float* w;
   float* m;
   float* v;
+  float* average;
   int elements;
   float decay, rate_scale;
+
+  __device__ float gradient(float clip, int i) const { return dw[i] * clip; }
+};
+
+// By which every gradient is scaled.
+struct Clip {
+  const float* norm;  // nullptr: by 1
+  float largest;
+  __device__ float factor() const { return norm == nullptr ? 1 : fminf(1, largest / (*norm + 1e-6f)); }
 };
 
 struct SgdRule {
@@ -29,11 +39,13 @@ struct SgdRule {
         through(sgd.nesterov == Sgd::Nesterov::yes ? sgd.momentum : 1.0f) {}
 
   struct Step {
-    float rate;
+    float rate, clip;
   };
-  __device__ Step step(const StepControl& control, float rate_scale) const { return {control.learning_rate * rate_scale}; }
+  __device__ Step step(const StepControl& control, float rate_scale, float clip) const {
+    return {control.learning_rate * rate_scale, clip};
+  }
   __device__ void apply(const Step& step, const Chunk& chunk, int i) const {
-    const float w = chunk.w[i], g = fmaf(chunk.decay, w, chunk.dw[i]);
+    const float w = chunk.w[i], g = fmaf(chunk.decay, w, chunk.gradient(step.clip, i));
     float change = g;
     if (chunk.m != nullptr) {
       const float m = fmaf(momentum, chunk.m[i], g);
@@ -46,25 +58,33 @@ struct SgdRule {
 
 struct AdamRule {
   float beta1, beta2, rest1, rest2, epsilon;  // rest = 1 - beta
+  bool decoupled;                             // AdamW: the decay is no part of the gradient
 
-  explicit AdamRule(const Adam& adam)
+  template <class Adams>
+  explicit AdamRule(const Adams& adam)
       : beta1(adam.beta1),
         beta2(adam.beta2),
         rest1(static_cast<float>(1 - static_cast<double>(adam.beta1))),
         rest2(static_cast<float>(1 - static_cast<double>(adam.beta2))),
-        epsilon(adam.epsilon) {}
+        epsilon(adam.epsilon),
+        decoupled(std::is_same_v<Adams, AdamW>) {}
 
   struct Step {
     float rate, correction2;  // the rate with the correction of the first moment
+    float plain_rate, clip;
   };
-  __device__ Step step(const StepControl& control, float rate_scale) const {
+  __device__ Step step(const StepControl& control, float rate_scale, float clip) const {
     const double t = static_cast<double>(control.step) + 1;
     const double rate = static_cast<double>(control.learning_rate) * static_cast<double>(rate_scale);
     return {static_cast<float>(rate / (1 - pow(static_cast<double>(beta1), t))),
-            static_cast<float>(1 / (1 - pow(static_cast<double>(beta2), t)))};
+            static_cast<float>(1 / (1 - pow(static_cast<double>(beta2), t))), static_cast<float>(rate), clip};
   }
   __device__ void apply(const Step& step, const Chunk& chunk, int i) const {
-    const float w = chunk.w[i], g = fmaf(chunk.decay, w, chunk.dw[i]);
+    float w = chunk.w[i], g = chunk.gradient(step.clip, i);
+    if (decoupled)
+      w = fmaf(-step.plain_rate * chunk.decay, w, w);
+    else
+      g = fmaf(chunk.decay, w, g);
     const float m = fmaf(beta1, chunk.m[i], rest1 * g);
     const float v = fmaf(beta2, chunk.v[i], rest2 * g * g);
     chunk.m[i] = m;
@@ -73,17 +93,83 @@ struct AdamRule {
   }
 };
 
+struct RmsPropRule {
+  float alpha, rest, epsilon, momentum;
+
+  explicit RmsPropRule(const RmsProp& rule)
+      : alpha(rule.alpha), rest(static_cast<float>(1 - static_cast<double>(rule.alpha))), epsilon(rule.epsilon), momentum(rule.momentum) {}
+
+  struct Step {
+    float rate, clip;
+  };
+  __device__ Step step(const StepControl& control, float rate_scale, float clip) const {
+    return {control.learning_rate * rate_scale, clip};
+  }
+  __device__ void apply(const Step& step, const Chunk& chunk, int i) const {
+    float *const squares = chunk.m, *const moments = chunk.v;
+    const float w = chunk.w[i], g = fmaf(chunk.decay, w, chunk.gradient(step.clip, i));
+    const float v = fmaf(alpha, squares[i], rest * g * g);
+    squares[i] = v;
+    float change = g / (sqrtf(v) + epsilon);
+    if (moments != nullptr) {
+      change = fmaf(momentum, moments[i], change);
+      moments[i] = change;
+    }
+    chunk.w[i] = fmaf(-step.rate, change, w);
+  }
+};
+
+// What every rule does beside its own step.
+struct Frame {
+  const Chunk* chunks;
+  const StepControl* control;
+  const Metrics* metrics;
+  Clip clip;
+  float ema_decay;
+};
+
 template <class Rule>
-__global__ void __launch_bounds__(block_threads)
-    update(Rule rule, const Chunk* chunks, const StepControl* control, const Metrics* metrics) {
-  if (metrics->non_finite > 0) return;
+__global__ void __launch_bounds__(block_threads) update(Rule rule, Frame frame) {
+  if (frame.metrics->non_finite > 0) return;
   __shared__ typename Rule::Step step;  // the powers of a step are the same for all: one thread takes them
-  const Chunk chunk = chunks[blockIdx.x];
-  if (threadIdx.x == 0) step = rule.step(*control, chunk.rate_scale);
+  const Chunk chunk = frame.chunks[blockIdx.x];
+  if (threadIdx.x == 0) step = rule.step(*frame.control, chunk.rate_scale, frame.clip.factor());
   __syncthreads();
 #pragma unroll
   for (int i = static_cast<int>(threadIdx.x); i < chunk_elements; i += block_threads)
     if (i < chunk.elements) rule.apply(step, chunk, i);
+  if (chunk.average == nullptr) return;
+  const float steps = static_cast<float>(frame.control->step), decay = fminf(frame.ema_decay, (1 + steps) / (10 + steps));
+  for (int i = static_cast<int>(threadIdx.x); i < chunk.elements; i += block_threads)
+    chunk.average[i] = fmaf(decay, chunk.average[i], (1 - decay) * chunk.w[i]);
+}
+
+// The statistics of one batch norm, from those of one micro-batch; the micro-batches of a norm follow each other.
+struct Statistics {
+  const float *batch_mean, *batch_variance;
+  float *mean, *variance;
+  float momentum, unbias;
+};
+struct Norm {
+  int c, first, count;  // of its Statistics
+};
+
+__global__ void __launch_bounds__(block_threads) move_running(const Norm* norms, const Statistics* statistics, const Metrics* metrics) {
+  if (metrics->non_finite > 0) return;
+  const Norm norm = norms[blockIdx.x];
+  for (int i = norm.first; i < norm.first + norm.count; ++i) {
+    const Statistics from = statistics[i];
+    const float rest = 1 - from.momentum;
+    for (int c = static_cast<int>(threadIdx.x); c < norm.c; c += block_threads) {
+      from.mean[c] = fmaf(from.momentum, from.batch_mean[c], rest * from.mean[c]);
+      from.variance[c] = fmaf(from.momentum, from.unbias * from.batch_variance[c], rest * from.variance[c]);
+    }
+  }
+}
+
+template <class T>
+std::unique_ptr<DeviceTable> table_of(const std::vector<T>& rows) {
+  return std::make_unique<DeviceTable>(std::as_bytes(std::span(rows)));
 }
 
 class UpdateKernel final : public Kernel {
@@ -93,33 +179,48 @@ class UpdateKernel final : public Kernel {
 
   void bind(Buffers buffers, void*) override {
     const std::vector<Chunk> chunks = chunks_of(buffers);
-    count_ = static_cast<unsigned>(chunks.size());
-    table_ = std::make_unique<DeviceTable>(std::as_bytes(std::span(chunks)));
-    control_ = input_of<StepControl>(buffers, 0);
-    metrics_ = input_of<Metrics>(buffers, 1);
+    chunk_count_ = static_cast<unsigned>(chunks.size());
+    chunks_ = table_of(chunks);
+    make_norms(buffers);
+    frame_ = {.chunks = static_cast<const Chunk*>(chunks_->data()),
+              .control = input_of<StepControl>(buffers, 0),
+              .metrics = input_of<Metrics>(buffers, 1),
+              .clip = {op_.clip_norm > 0 ? input(buffers, places_of(op_).norm) : nullptr, op_.clip_norm},
+              .ema_decay = op_.ema_decay};
   }
 
   void run(Stream& stream) override {
-    if (count_ == 0) return;
-    const Chunk* chunks = static_cast<const Chunk*>(table_->data());
-    if (const Sgd* sgd = std::get_if<Sgd>(&op_.rule))
-      update<<<count_, block_threads, 0, handle_of(stream)>>>(SgdRule(*sgd), chunks, control_, metrics_);
-    else
-      update<<<count_, block_threads, 0, handle_of(stream)>>>(AdamRule(std::get<Adam>(op_.rule)), chunks, control_, metrics_);
-    check_launch("update");
+    if (chunk_count_ > 0) {
+      if (const Sgd* sgd = std::get_if<Sgd>(&op_.rule)) launch(SgdRule(*sgd), stream);
+      if (const Adam* adam = std::get_if<Adam>(&op_.rule)) launch(AdamRule(*adam), stream);
+      if (const AdamW* adam_w = std::get_if<AdamW>(&op_.rule)) launch(AdamRule(*adam_w), stream);
+      if (const RmsProp* rms_prop = std::get_if<RmsProp>(&op_.rule)) launch(RmsPropRule(*rms_prop), stream);
+    }
+    if (op_.running.empty()) return;
+    move_running<<<static_cast<unsigned>(op_.running.size()), block_threads, 0, handle_of(stream)>>>(
+        static_cast<const Norm*>(norms_->data()), static_cast<const Statistics*>(statistics_->data()), frame_.metrics);
+    check_launch("move_running");
   }
 
  private:
+  template <class Rule>
+  void launch(const Rule& rule, Stream& stream) {
+    update<<<chunk_count_, block_threads, 0, handle_of(stream)>>>(rule, frame_);
+    check_launch("update");
+  }
+
   std::vector<Chunk> chunks_of(const Buffers& buffers) const {
     std::vector<Chunk> chunks;
-    const size_t count = op_.parameters.size(), moments = static_cast<size_t>(moments_of(op_.rule));
-    for (size_t i = 0; i < count; ++i) {
+    const UpdatePlaces places = places_of(op_);
+    const int moments = moments_of(op_.rule);
+    for (size_t i = 0; i < op_.parameters.size(); ++i) {
       const Update::Parameter& parameter = op_.parameters[i];
       for (int64_t first = 0; first < parameter.elements; first += chunk_elements)
         chunks.push_back({.dw = input(buffers, 2 + i) + first,
                           .w = output(buffers, i) + first,
-                          .m = moments > 0 ? output(buffers, count + i) + first : nullptr,
-                          .v = moments > 1 ? output(buffers, 2 * count + i) + first : nullptr,
+                          .m = moments > 0 ? output(buffers, places.moment1 + i) + first : nullptr,
+                          .v = moments > 1 ? output(buffers, places.moment2 + i) + first : nullptr,
+                          .average = op_.ema_decay > 0 ? output(buffers, places.average + i) + first : nullptr,
                           .elements = static_cast<int>(std::min<int64_t>(chunk_elements, parameter.elements - first)),
                           .decay = parameter.decay,
                           .rate_scale = parameter.rate_scale});
@@ -127,11 +228,103 @@ class UpdateKernel final : public Kernel {
     return chunks;
   }
 
+  void make_norms(const Buffers& buffers) {
+    std::vector<Norm> norms;
+    std::vector<Statistics> statistics;
+    const UpdatePlaces places = places_of(op_);
+    size_t in = places.batch, out = places.running;
+    for (const Update::Running& running : op_.running) {
+      norms.push_back({static_cast<int>(running.c), static_cast<int>(statistics.size()), static_cast<int>(running.unbias.size())});
+      for (const float unbias : running.unbias) {
+        statistics.push_back(
+            {input(buffers, in), input(buffers, in + 1), output(buffers, out), output(buffers, out + 1), running.momentum, unbias});
+        in += 2;
+      }
+      out += 2;
+    }
+    norms_ = table_of(norms);
+    statistics_ = table_of(statistics);
+  }
+
   Update op_;
-  std::unique_ptr<DeviceTable> table_;
-  unsigned count_ = 0;
-  const StepControl* control_ = nullptr;
-  const Metrics* metrics_ = nullptr;
+  std::unique_ptr<DeviceTable> chunks_, norms_, statistics_;
+  unsigned chunk_count_ = 0;
+  Frame frame_{};
+};
+
+// ---- the norm of the gradients ----
+
+struct Piece {
+  const float* g;
+  int elements;
+};
+
+// The same sum for all that call it with the same values, whatever the GPU: `block_threads` sums, then a tree of them.
+__device__ double sum_of_block(double value) {
+  __shared__ double sums[block_threads];
+  sums[threadIdx.x] = value;
+  for (int half = block_threads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  __syncthreads();
+  return sums[0];
+}
+
+__global__ void __launch_bounds__(block_threads) sum_of_squares(const Piece* pieces, double* sums) {
+  const Piece piece = pieces[blockIdx.x];
+  double sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < piece.elements; i += block_threads)
+    sum = fma(static_cast<double>(piece.g[i]), static_cast<double>(piece.g[i]), sum);
+  sum = sum_of_block(sum);
+  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+__global__ void __launch_bounds__(block_threads) root_of_sum(const double* sums, int count, float* norm) {
+  double sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += block_threads) sum += sums[i];
+  sum = sum_of_block(sum);
+  if (threadIdx.x == 0) *norm = static_cast<float>(sqrt(sum));
+}
+
+class GradientNormKernel final : public Kernel {
+ public:
+  explicit GradientNormKernel(GradientNorm op) : Kernel("cuda"), op_(std::move(op)) {}
+  std::string algorithm() const override { return "blocks of squares, then their sum"; }
+  size_t workspace_bytes() const override { return static_cast<size_t>(piece_count()) * sizeof(double); }
+
+  void bind(Buffers buffers, void* workspace) override {
+    std::vector<Piece> pieces;
+    for (size_t i = 0; i < op_.elements.size(); ++i)
+      for (int64_t first = 0; first < op_.elements[i]; first += piece_elements)
+        pieces.push_back({input(buffers, i) + first, static_cast<int>(std::min(piece_elements, op_.elements[i] - first))});
+    pieces_ = table_of(pieces);
+    sums_ = static_cast<double*>(workspace);
+    norm_ = output(buffers, 0);
+  }
+
+  void run(Stream& stream) override {
+    const int count = piece_count();
+    sum_of_squares<<<static_cast<unsigned>(count), block_threads, 0, handle_of(stream)>>>(static_cast<const Piece*>(pieces_->data()),
+                                                                                          sums_);
+    check_launch("sum_of_squares");
+    root_of_sum<<<1, block_threads, 0, handle_of(stream)>>>(sums_, count, norm_);
+    check_launch("root_of_sum");
+  }
+
+ private:
+  static constexpr int64_t piece_elements = 8 * chunk_elements;
+
+  int piece_count() const {
+    int64_t count = 0;
+    for (const int64_t elements : op_.elements) count += (elements + piece_elements - 1) / piece_elements;
+    return static_cast<int>(count);
+  }
+
+  GradientNorm op_;
+  std::unique_ptr<DeviceTable> pieces_;
+  double* sums_ = nullptr;
+  float* norm_ = nullptr;
 };
 
 }  // namespace
@@ -140,6 +333,11 @@ template <>
 KernelPtr Kernels::make(const Update& op, const Limits&) {
   require_float(op, op.types);
   return std::make_unique<UpdateKernel>(op);
+}
+template <>
+KernelPtr Kernels::make(const GradientNorm& op, const Limits&) {
+  require_float(op, op.types);
+  return std::make_unique<GradientNormKernel>(op);
 }
 
 }  // namespace fovea::cuda
