@@ -60,7 +60,7 @@ same_bits() {
 
 # The table for every operator; those without random shapes also on random data.
 reduced='*ExactnessTest*/cuda_*:*NonFiniteTest*/cuda:*RecordingTest*/cuda'
-for operator in softmax binary score update dropout activation bias; do
+for operator in softmax binary score update gradient_norm dropout activation batch_norm add concat shortcut bias; do
   reduced+=":*OperatorTest*/cuda_$operator*"
 done
 
