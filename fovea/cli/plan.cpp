@@ -38,10 +38,11 @@ void show(Arguments arguments) {
   const std::unique_ptr<Backend> backend = open_backend(recipe.backend.empty() ? train::default_backend() : recipe.backend);
   const train::Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network.c), 0.5f),
                                               std::vector<float>(static_cast<size_t>(network.c), 0.5f)};
-  const train::StepSettings settings = {recipe.batch, recipe.batch, DType::f32};
+  const train::StepSettings settings = {.images = recipe.batch, .batch = recipe.batch};
   graph::Graph graph = train::training_graph(network, recipe, preprocessing, settings);
-  const std::vector<std::string> order = train::parameter_order(graph);
-  if (arguments.phase == "evaluation") graph = train::evaluation_graph(network, preprocessing, settings);
+  const std::vector<std::string> order = train::parameter_order(graph), averaged = train::averaged_parameters(graph);
+  if (arguments.phase == "evaluation")
+    graph = train::evaluation_graph(network, preprocessing, {.images = recipe.batch, .batch = recipe.batch, .averaged = averaged});
   plan::Assignment assignment;
   assignment.backend = backend.get();
   assignment.limits.threads = recipe.threads > 0 ? static_cast<int>(recipe.threads) : usable_threads();

@@ -44,6 +44,8 @@ void train(const Arguments& arguments) {
     line["out"] = folder.string();
     fmt::print("{}\n", line.dump());
   } else if (!arguments.quiet) {
+    if (result.stopped == train::Stopped::early)
+      fmt::print("stopped early: epoch {} is the best of {}\n", result.best_epoch, result.history.size());
     fmt::print("test accuracy {:.2f} % (weights of epoch {}), {:.1f} s of training, {:.0f} images/s\nsaved in {}\n",
                100 * result.test.accuracy, result.kept_epoch, result.train_seconds, result.images_per_second, folder.string());
   }

@@ -103,9 +103,10 @@ ValueId append_loss(Graph& graph, const Network& network, const LossSettings& se
   const int64_t n = logits.shape[0], k = logits.shape[1];
   const Types types = {logits.dtype, logits.dtype, logits.dtype, logits.dtype};
   const std::vector<ValueId> in = {settings.logits, settings.targets};
-  const ValueId loss = network.loss == Loss::binary_cross_entropy
-                           ? graph.add(BinaryCrossEntropyForward{n, settings.smoothing, types}, "loss", in, settings.micro_batch)
-                           : graph.add(SoftmaxCrossEntropyForward{n, k, settings.smoothing, types}, "loss", in, settings.micro_batch);
+  const Op op = network.loss == Loss::binary_cross_entropy
+                    ? Op(BinaryCrossEntropyForward{n, settings.smoothing, types, settings.class_weights})
+                    : Op(SoftmaxCrossEntropyForward{n, k, settings.smoothing, types, settings.class_weights});
+  const ValueId loss = graph.add(op, "loss", in, settings.micro_batch);
   ValueId metrics = graph.find("metrics");
   if (metrics == no_value) metrics = graph.add_value({"metrics", Role::metrics, DType::byte, {sizeof(Metrics)}, no_value});
   graph.add_into(Score{n, k, types}, "score", {settings.logits, settings.targets, loss}, {metrics}, settings.micro_batch);

@@ -25,6 +25,7 @@ struct LossSettings {
   graph::ValueId targets = graph::no_value;  // (n) i32
   float smoothing = 0;
   int micro_batch = 0;
+  std::vector<float> class_weights = {};
 };
 
 // Appends the network's loss, one number per image, and a node that adds it to the value "metrics" (found by name, or added);

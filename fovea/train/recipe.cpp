@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
+#include <functional>
 
 #include "fovea/base/file.h"
 #include "fovea/model/nearest.h"
@@ -39,25 +39,47 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
         IntegerRange{1, many});
   visit(Key{"seed", "N", "of initial weights, order, augmentation and dropout"}, r.seed, IntegerRange{0, INT64_MAX});
   visit(Key{"out", "DIR", "folder for the results (default: runs/<model>-<n>)"}, r.out);
-  visit(Key{"optimizer", "NAME", "sgd or adam"}, r.optimizer, Options{"sgd", "adam"});
+  visit(Key{"optimizer", "NAME", "sgd, adam, adamw or rmsprop"}, r.optimizer, Options{"sgd", "adam", "adamw", "rmsprop"});
   visit(Key{"learning_rate", "RATE", "at the start; with one_cycle, at the peak"}, r.learning_rate, NumberRange{0, 1e6});
-  visit(Key{"momentum", "M", "of sgd"}, r.momentum, NumberRange{0, 1});
+  visit(Key{"momentum", "M", "of sgd and rmsprop"}, r.momentum, NumberRange{0, 1});
   visit(Key{"nesterov", "true|false", "look-ahead momentum of sgd"}, r.nesterov);
-  visit(Key{"weight_decay", "D", "added to every gradient as D times the weight"}, r.weight_decay, NumberRange{0, 1e6});
-  visit(Key{"beta1", "B", "of adam"}, r.beta1, NumberRange{0, 1});
-  visit(Key{"beta2", "B", "of adam"}, r.beta2, NumberRange{0, 1});
-  visit(Key{"epsilon", "E", "of adam"}, r.epsilon, NumberRange{0, 1});
+  visit(Key{"weight_decay", "D", "added to every gradient as D times the weight; with adamw, taken off the weight by itself"},
+        r.weight_decay, NumberRange{0, 1e6});
+  visit(Key{"decay_on", "all|weights", "what decays: all parameters, or filters and matrices alone, not biases nor batch norms"},
+        r.decay_on, Options{"all", "weights"});
+  visit(Key{"beta1", "B", "of adam and adamw"}, r.beta1, NumberRange{0, 1});
+  visit(Key{"beta2", "B", "of adam and adamw"}, r.beta2, NumberRange{0, 1});
+  visit(Key{"alpha", "A", "of rmsprop: what is kept of the mean square of the gradients"}, r.alpha, NumberRange{0, 1});
+  visit(Key{"epsilon", "E", "of adam, adamw and rmsprop"}, r.epsilon, NumberRange{0, 1});
+  visit(Key{"clip_norm", "N", "longest that all gradients together may be, as one vector; 0: any length"}, r.clip_norm,
+        NumberRange{0, 1e30});
+  visit(Key{"ema_decay", "D", "average the weights over the steps, test and save the average; 0: no average"}, r.ema_decay,
+        NumberRange{0, 0.999999});
   visit(Key{"label_smoothing", "S", "share of the target spread over all classes"}, r.label_smoothing, NumberRange{0, 1});
-  visit(Key{"schedule", "NAME", "of the learning rate: constant, step, cosine, one_cycle or linear"}, r.schedule,
-        Options{"constant", "step", "cosine", "one_cycle", "linear"});
+  visit(Key{"class_weights", "W,...|balanced",
+            "factor of the training loss of each class, or \"balanced\": images / (classes * images of the class)"},
+        r.class_weights);
+  visit(Key{"schedule", "NAME", "of the learning rate: constant, step, milestones, plateau, cosine, one_cycle or linear"}, r.schedule,
+        Options{"constant", "step", "milestones", "plateau", "cosine", "one_cycle", "linear"});
   visit(Key{"step_every", "EPOCHS", "step: epochs between two drops"}, r.step_every, IntegerRange{1, 1000000});
-  visit(Key{"step_factor", "F", "step: what the rate is multiplied with at a drop"}, r.step_factor, NumberRange{0, 1});
-  visit(Key{"final_rate", "SHARE", "cosine, one_cycle, linear: the last rate as a share of learning_rate"}, r.final_rate,
-        NumberRange{0, 1});
+  visit(Key{"milestones", "EPOCHS,...", "milestones: epochs after which the rate drops; parts of an epoch will do"}, r.milestones,
+        NumberRange{0, 1e6});
+  visit(Key{"plateau_patience", "EPOCHS", "plateau: epochs without improvement before a drop"}, r.plateau_patience,
+        IntegerRange{1, 1000000});
+  visit(Key{"step_factor", "F", "step, milestones, plateau: what the rate is multiplied with at a drop"}, r.step_factor, NumberRange{0, 1});
+  visit(Key{"final_rate", "SHARE", "cosine, one_cycle, linear: the last rate, plateau: the least, as a share of learning_rate"},
+        r.final_rate, NumberRange{0, 1});
   visit(Key{"peak_at", "SHARE", "one_cycle: share of the steps before the peak"}, r.peak_at, NumberRange{0, 1});
+  visit(Key{"warmup_epochs", "EPOCHS", "in which the rate first rises, step by step, to where the schedule begins"}, r.warmup_epochs,
+        NumberRange{0, 1e6});
   visit(Key{"valid", "SHARE|test", "images to validate on after each epoch: a share taken out of the training images, or the test images"},
         r.valid, ShareOrTest());
-  visit(Key{"keep", "last|best", "weights to save: of the last epoch, or of the one with the best validation accuracy"}, r.keep,
+  visit(Key{"watch", "accuracy|loss", "of the validation: what tells which epoch is best, for plateau, early_stopping and keep"}, r.watch,
+        Options{"accuracy", "loss"});
+  visit(Key{"min_delta", "D", "plateau, early_stopping: what counts as an improvement"}, r.min_delta, NumberRange{0, 1e6});
+  visit(Key{"early_stopping", "EPOCHS", "stop after so many epochs without improvement; 0: never"}, r.early_stopping,
+        IntegerRange{0, 1000000});
+  visit(Key{"keep", "last|best", "weights to save: of the last epoch, or of the best (the default with early_stopping)"}, r.keep,
         Options{"last", "best"});
   visit(Key{"positive", "CLASS,...", "classes that become label 1 of a yes-or-no question; all others become 0"}, r.positive);
   visit(Key{"mean", "M,...", "per channel, subtracted from pixels in [0, 1] (default: of the training images)"}, r.mean,
@@ -83,6 +105,8 @@ std::string what_valid_takes(std::string_view text) {
 }
 constexpr const char* valid_remedy = "set valid = 0.1 to take a tenth of the training images, or valid = \"test\"";
 
+constexpr const char* balanced = "balanced";
+
 // Takes the keys that a table has.
 struct Reader {
   const TextTable& table;
@@ -103,6 +127,15 @@ struct Reader {
   }
   void operator()(const Key& key, std::vector<std::string>& value) const {
     if (table.has(key.name)) value = table.strings(key.name);
+  }
+  void operator()(const Key& key, ClassWeights& value) const {
+    if (!table.has(key.name)) return;
+    if (table.is_string(key.name)) {
+      table.choice(key.name, Options{balanced});
+      value = {ClassWeights::Kind::balanced};
+    } else {
+      value = {ClassWeights::Kind::given, table.numbers(key.name, {0, 1e6})};
+    }
   }
   void operator()(const Key& key, std::vector<double>& value, NumberRange range) const {
     if (table.has(key.name)) value = table.numbers(key.name, range);
@@ -131,6 +164,9 @@ struct Writer {
     return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
   }
   std::string operator()(Switch value) const { return value == Switch::on ? "true" : "false"; }
+  std::string operator()(const ClassWeights& value) const {
+    return value.kind == ClassWeights::Kind::balanced ? toml_string(balanced) : (*this)(value.given);
+  }
   template <class Value>
   std::string operator()(const std::vector<Value>& values) const {
     std::vector<std::string> texts;
@@ -150,6 +186,7 @@ std::string flag_as_toml(const std::string& text, const std::vector<std::string>
   return fmt::format("[{}]", fmt::join(items, ", "));
 }
 std::string flag_as_toml(const std::string& text, const std::vector<double>&) { return "[" + text + "]"; }
+std::string flag_as_toml(const std::string& text, const ClassWeights&) { return text == balanced ? toml_string(text) : "[" + text + "]"; }
 template <class Plain>
 std::string flag_as_toml(const std::string& text, const Plain&) {
   return text;
@@ -174,9 +211,46 @@ void apply_flag(Recipe& recipe, const std::string& name, const std::string& text
   for_each_key(recipe, Reader{table});
 }
 
+std::vector<TensorRule> read_tensors(const TextTable& table) {
+  std::vector<TensorRule> rules;
+  for (const TextTable& one : table.tables("tensors")) {
+    TensorRule rule;
+    rule.match = one.string("match");
+    rule.file = one.file();
+    rule.line = one.line();
+    if (one.has("rate_scale")) rule.rate_scale = one.number("rate_scale", {0, 1e6});
+    if (one.has("decay")) rule.decay = one.number("decay", {0, 1e6});
+    if (one.has("frozen")) rule.frozen = one.boolean("frozen") ? Switch::on : Switch::off;
+    if (!rule.rate_scale && !rule.decay && !rule.frozen)
+      throw one.error("match", fmt::format("the table for `{}` sets nothing", rule.match)).help("set rate_scale, decay or frozen in it");
+    rules.push_back(std::move(rule));
+  }
+  return rules;
+}
+
+using Refuse = std::function<void(std::string message, std::string remedy)>;  // throws
+
+void check_schedule(const Recipe& recipe, const Refuse& refuse) {
+  if ((recipe.schedule == "milestones") != !recipe.milestones.empty())
+    refuse(fmt::format("the schedule is \"{}\" with {} milestones", recipe.schedule, recipe.milestones.size()),
+           "give schedule = \"milestones\" and milestones together, for example milestones = [80, 120]");
+  for (size_t i = 1; i < recipe.milestones.size(); ++i)
+    if (recipe.milestones[i] <= recipe.milestones[i - 1])
+      refuse(fmt::format("milestone {} does not come after {}", recipe.milestones[i], recipe.milestones[i - 1]),
+             "name the epochs in rising order");
+  if (recipe.warmup_epochs > 0 && recipe.warmup_epochs >= static_cast<double>(recipe.epochs))
+    refuse(fmt::format("a warm-up of {} epochs leaves nothing of {}", recipe.warmup_epochs, recipe.epochs),
+           "set warmup_epochs to less than epochs");
+  constexpr const char* remedy = "set valid = 0.1, or valid = \"test\"";
+  if (recipe.validates()) return;
+  if (recipe.schedule == "plateau") refuse("schedule = \"plateau\" needs images to validate on", remedy);
+  if (recipe.early_stopping > 0) refuse("early_stopping needs images to validate on", remedy);
+  if (recipe.keep == "best") refuse("keep = \"best\" needs images to validate on", remedy);
+}
+
 // What single keys cannot know of each other.
 void check(const Recipe& recipe, const std::string& file) {
-  const auto refuse = [&](std::string message, std::string remedy) {
+  const Refuse refuse = [&](std::string message, std::string remedy) {
     Error error(ExitCode::config, std::move(message));
     if (!file.empty()) error.at(file);
     throw error.help(std::move(remedy));
@@ -191,14 +265,18 @@ void check(const Recipe& recipe, const std::string& file) {
            "give both, one value per channel");
   if (recipe.nesterov == Switch::on && recipe.momentum == 0)
     refuse("nesterov asks for momentum, which is 0", "set momentum, for example to 0.9");
-  if (recipe.keep == "best" && recipe.valid != "test" && recipe.valid_share() == 0)
-    refuse("keep = \"best\" needs images to validate on", "set valid = 0.1, or valid = \"test\"");
+  if (recipe.nesterov == Switch::on && recipe.optimizer != "sgd")
+    refuse(fmt::format("nesterov is a variant of sgd, but the optimizer is {}", recipe.optimizer), "leave one of the two out");
+  check_schedule(recipe, refuse);
 }
 
 }  // namespace
 
 UpdateRule Recipe::update_rule() const {
-  if (optimizer == "adam") return Adam{static_cast<float>(beta1), static_cast<float>(beta2), static_cast<float>(epsilon)};
+  const float first = static_cast<float>(beta1), second = static_cast<float>(beta2), small = static_cast<float>(epsilon);
+  if (optimizer == "adam") return Adam{first, second, small};
+  if (optimizer == "adamw") return AdamW{first, second, small};
+  if (optimizer == "rmsprop") return RmsProp{static_cast<float>(alpha), small, static_cast<float>(momentum)};
   return Sgd{static_cast<float>(momentum), nesterov == Switch::on ? Sgd::Nesterov::yes : Sgd::Nesterov::no};
 }
 
@@ -208,6 +286,8 @@ double Recipe::valid_share() const {
   if (!share) throw Error(ExitCode::config, what_valid_takes(valid)).help(valid_remedy);
   return *share;
 }
+
+bool Recipe::validates() const { return valid == "test" || valid_share() > 0; }
 
 const std::vector<RecipeKey>& recipe_keys() {
   static const std::vector<RecipeKey> keys = [] {
@@ -226,12 +306,16 @@ const std::vector<RecipeKey>& recipe_keys() {
 
 Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags) {
   Recipe recipe;
+  bool keep_is_given = flags.contains("keep");
   if (!file.empty()) {
     const TextTable table = TextTable::parse(read_file(file), file.string());
     for_each_key(recipe, Reader{table});
+    recipe.tensors = read_tensors(table);
     table.refuse_unread();
+    keep_is_given = keep_is_given || table.has("keep");
   }
   for (const auto& [name, text] : flags) apply_flag(recipe, name, text);
+  if (recipe.early_stopping > 0 && !keep_is_given) recipe.keep = "best";
   check(recipe, file.string());
   return recipe;
 }
@@ -242,6 +326,12 @@ std::string recipe_text(const Recipe& recipe) {
     const std::string value = Writer()(member);
     if (value != "[]") text += fmt::format("{} = {}\n", key.name, value);
   });
+  for (const TensorRule& rule : recipe.tensors) {
+    text += fmt::format("\n[[tensors]]\nmatch = {}\n", toml_string(rule.match));
+    if (rule.rate_scale) text += fmt::format("rate_scale = {}\n", Writer()(*rule.rate_scale));
+    if (rule.decay) text += fmt::format("decay = {}\n", Writer()(*rule.decay));
+    if (rule.frozen) text += fmt::format("frozen = {}\n", Writer()(*rule.frozen));
+  }
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,23 @@ namespace fovea::train {
 
 enum class Switch : uint8_t { off, on };
 
-// Every member is a key of the recipe file and a flag of `fovea train`; recipe.cpp describes each.
+// What weighs the losses of the classes against each other: nothing, 1 / (classes * share of the training images), or given numbers.
+struct ClassWeights {
+  enum class Kind : uint8_t { none, balanced, given } kind = Kind::none;
+  std::vector<double> given = {};  // by label
+};
+
+// A [[tensors]] table: what parameters whose names match get in the place of the recipe's own settings. Of two tables that match, the
+// later wins, key by key.
+struct TensorRule {
+  std::string match;  // * stands for any letters, ? for one: "conv1.*"
+  std::optional<double> rate_scale, decay;
+  std::optional<Switch> frozen;
+  std::string file = {};  // where it stands
+  int line = 0;
+};
+
+// Every member but `tensors` is a key of the recipe file and a flag of `fovea train`; recipe.cpp describes each.
 struct Recipe {
   std::string model;
   std::string data;
@@ -31,16 +48,25 @@ struct Recipe {
   double momentum = 0;
   Switch nesterov = Switch::off;
   double weight_decay = 0;
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  std::string decay_on = "all";
+  double beta1 = 0.9, beta2 = 0.999, alpha = 0.99, epsilon = 1e-8;
+  double clip_norm = 0, ema_decay = 0;
   double label_smoothing = 0;
+  ClassWeights class_weights;
 
   std::string schedule = "constant";
   int64_t step_every = 1;
   double step_factor = 0.1;
+  std::vector<double> milestones;
+  int64_t plateau_patience = 5;
   double final_rate = 0;
   double peak_at = 0.3;
+  double warmup_epochs = 0;
 
   std::string valid = "0";
+  std::string watch = "accuracy";
+  double min_delta = 0;
+  int64_t early_stopping = 0;  // epochs; 0: never
   std::string keep = "last";
   std::vector<std::string> positive;
   std::vector<double> mean, deviation;
@@ -48,9 +74,11 @@ struct Recipe {
   int64_t crop_padding = 0;
   Switch claims = Switch::on;
   Switch replay = Switch::on;
+  std::vector<TensorRule> tensors;
 
   UpdateRule update_rule() const;
   double valid_share() const;  // of the training images; 0 where `valid` is "test". Throws Error (config)
+  bool validates() const;
 };
 
 // What a key takes, for --help and for the flags.
@@ -65,6 +93,6 @@ const std::vector<RecipeKey>& recipe_keys();
 // `file` may be empty. `flags`: values by key, as text; a list is separated by commas. Throws Error (config, usage).
 Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags);
 
-std::string recipe_text(const Recipe& recipe);  // as TOML, every key but lists without a value
+std::string recipe_text(const Recipe& recipe);  // as TOML, every key but lists without a value, then the [[tensors]]
 
 }  // namespace fovea::train

@@ -34,12 +34,13 @@ void remove_file(const std::filesystem::path& file) {
   if (failure) throw Error(ExitCode::data, fmt::format("cannot remove `{}`: {}", file.string(), failure.message()));
 }
 
-std::string history_csv(const std::vector<Epoch>& history) {
-  std::string text = "epoch,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds,images_per_second,data_share\n";
+std::string history_csv(const std::vector<Epoch>& history, int64_t best_epoch) {
+  std::string text = "epoch,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds,images_per_second,data_share,best\n";
   for (const Epoch& epoch : history) {
     const std::string valid = epoch.valid ? fmt::format("{:.9g},{:.9g}", epoch.valid->loss, epoch.valid->accuracy) : ",";
-    text += fmt::format("{},{:.9g},{:.9g},{:.9g},{},{:.6f},{:.1f},{:.4f}\n", epoch.epoch, epoch.learning_rate, epoch.train.loss,
-                        epoch.train.accuracy, valid, epoch.seconds, epoch.images_per_second, epoch.data_share);
+    text += fmt::format("{},{:.9g},{:.9g},{:.9g},{},{:.6f},{:.1f},{:.4f},{}\n", epoch.epoch, epoch.learning_rate, epoch.train.loss,
+                        epoch.train.accuracy, valid, epoch.seconds, epoch.images_per_second, epoch.data_share,
+                        epoch.epoch == best_epoch ? 1 : 0);
   }
   return text;
 }
@@ -73,7 +74,7 @@ void write_recipe(const std::filesystem::path& folder, const Recipe& recipe) { r
 
 void write_run(const std::filesystem::path& folder, const Recipe& recipe, const TrainResult& result) {
   save_model(folder / "model.safetensors", result.model);
-  replace_file(folder / "history.csv", history_csv(result.history));
+  replace_file(folder / "history.csv", history_csv(result.history, result.best_epoch));
   replace_file(folder / "result.json", result_json(recipe, result));
 }
 
@@ -87,7 +88,8 @@ std::string result_json(const Recipe& recipe, const TrainResult& result) {
   json["backend"] = result.info.backend;
   json["threads"] = result.info.threads;
   json["seed"] = recipe.seed;
-  json["epochs"] = recipe.epochs;
+  json["epochs"] = result.history.size();
+  json["stopped_early"] = result.stopped == Stopped::early;
   json["batch"] = result.info.batch;
   json["parameters"] = result.info.parameters;
   json["train_images"] = result.info.train_images;
@@ -100,6 +102,7 @@ std::string result_json(const Recipe& recipe, const TrainResult& result) {
   json["train_loss"] = last.train.loss;
   json["train_accuracy"] = last.train.accuracy;
   json["best_valid_accuracy"] = last.valid ? Json(best_valid_accuracy(result.history)) : Json(nullptr);
+  json["best_epoch"] = result.best_epoch > 0 ? Json(result.best_epoch) : Json(nullptr);
   json["kept_epoch"] = result.kept_epoch;
   json["test_loss"] = result.test.loss;
   json["test_accuracy"] = result.test.accuracy;

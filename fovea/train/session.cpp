@@ -67,6 +67,8 @@ Metrics Session::read_metrics() {
   return metrics;
 }
 
+graph::ValueId Session::average_of(const std::string& parameter) const { return plans_[0].graph().find(parameter + ".average"); }
+
 void Session::write_weights(const std::vector<io::NamedTensor>& weights) {
   for (const io::NamedTensor& weight : weights) {
     const Tensor to = plans_[0].tensor(weight.name);
@@ -74,13 +76,16 @@ void Session::write_weights(const std::vector<io::NamedTensor>& weights) {
       throw Error(ExitCode::data,
                   "weights `" + weight.name + "` have the shape " + weight.shape.text() + ", but the network's have " + to.shape.text());
     device_.upload(to.data, weight.bytes.data(), weight.bytes.size(), *stream_);
+    if (const graph::ValueId average = average_of(weight.name); average != graph::no_value)
+      device_.upload(plans_[0].tensor(average).data, weight.bytes.data(), weight.bytes.size(), *stream_);
   }
 }
 
 std::vector<io::NamedTensor> Session::read_weights(const model::Network& network) {
   std::vector<io::NamedTensor> weights;
   for (const model::Parameter& parameter : network.parameters) {
-    const Tensor from = plans_[0].tensor(parameter.name);
+    const graph::ValueId average = average_of(parameter.name);
+    const Tensor from = average != graph::no_value ? plans_[0].tensor(average) : plans_[0].tensor(parameter.name);
     weights.push_back({parameter.name, from.dtype, from.shape, std::vector<std::byte>(from.bytes())});
     device_.download(weights.back().bytes.data(), from.data, from.bytes(), *stream_);
   }

@@ -33,6 +33,7 @@ class Session {
   void clear_metrics();
   Metrics read_metrics();  // waits for what is enqueued
 
+  // Where the first plan averages a parameter over the steps, both take the weight, and what is read is the average.
   void write_weights(const std::vector<io::NamedTensor>& weights);
   std::vector<io::NamedTensor> read_weights(const model::Network& network);  // in the network's order
 
@@ -42,6 +43,7 @@ class Session {
     std::unique_ptr<Memory> pixels, labels;
   };
   const Resident& resident(const data::Images& images);
+  graph::ValueId average_of(const std::string& parameter) const;  // no_value if it has none
 
   plan::Assignment assignment_;
   Device& device_;

@@ -4,6 +4,7 @@
 
 #include "fovea/graph/backward.h"
 #include "fovea/model/blocks.h"
+#include "fovea/train/tensors.h"
 
 namespace fovea::train {
 namespace {
@@ -11,6 +12,8 @@ namespace {
 using graph::Graph;
 using graph::Role;
 using graph::ValueId;
+
+constexpr const char* average_suffix = ".average";
 
 struct Inputs {
   ValueId pixels, labels, control, metrics;
@@ -39,6 +42,7 @@ struct Part {  // of a step
   model::Phase phase = model::Phase::training;
   int micro_batch = 0;
   float smoothing = 0;
+  std::vector<float> class_weights = {};
 };
 
 void add_forward(Graph& graph, const model::Network& network, const Inputs& inputs, const Augment& augment, const Part& part) {
@@ -46,26 +50,46 @@ void add_forward(Graph& graph, const model::Network& network, const Inputs& inpu
   const ValueId targets = graph.nodes.back().out[1];
   const ValueId logits =
       model::append_forward(graph, network, {images, part.phase, part.micro_batch, augment.first_sample, augment.types.y});
-  model::append_loss(graph, network, {logits, targets, part.smoothing, part.micro_batch});
+  model::append_loss(graph, network, {logits, targets, part.smoothing, part.micro_batch, part.class_weights});
 }
 
-void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, DType dtype) {
-  Update op;
-  op.rule = recipe.update_rule();
-  op.types = {dtype, dtype, dtype, dtype};
-  const std::vector<ValueId> parameters = graph::completion_order(graph);
-  std::vector<ValueId> in = {inputs.control, inputs.metrics}, out = parameters;
+void freeze(Graph& graph, const model::Network& network, const std::vector<TensorSettings>& tensors) {
+  for (size_t i = 0; i < tensors.size(); ++i)
+    graph.values[static_cast<size_t>(graph.find(network.parameters[i].name))].frozen = tensors[i].frozen == Switch::on;
+}
+
+// One more value of the shape of each parameter, for the update alone.
+void add_beside(Graph& graph, const std::vector<ValueId>& parameters, const std::string& suffix, Role role, std::vector<ValueId>& out) {
   for (const ValueId id : parameters) {
-    op.parameters.push_back({graph.value(id).shape.elements(), static_cast<float>(recipe.weight_decay), 1});
-    in.push_back(graph.find(graph.value(id).name + ".grad"));
+    graph::Value value = graph.value(id);
+    value.name += suffix;
+    value.role = role;
+    out.push_back(graph.add_value(std::move(value)));
+  }
+}
+
+Update::Parameter update_of(const Graph& graph, ValueId id, const model::Network& network, const std::vector<TensorSettings>& tensors) {
+  const TensorSettings& settings = tensors[network.parameter(graph.value(id).name).number];
+  return {graph.value(id).shape.elements(), static_cast<float>(settings.decay), static_cast<float>(settings.rate_scale)};
+}
+
+void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, Update op) {
+  op.rule = recipe.update_rule();
+  op.clip_norm = static_cast<float>(recipe.clip_norm);
+  op.ema_decay = static_cast<float>(recipe.ema_decay);
+  const std::vector<ValueId> parameters = graph::completion_order(graph);
+  std::vector<ValueId> gradients, in = {inputs.control, inputs.metrics}, out = parameters;
+  for (const ValueId id : parameters) gradients.push_back(graph.find(graph.value(id).name + ".grad"));
+  in.insert(in.end(), gradients.begin(), gradients.end());
+  if (op.clip_norm > 0) {
+    GradientNorm norm;
+    norm.types = op.types;
+    for (const Update::Parameter& parameter : op.parameters) norm.elements.push_back(parameter.elements);
+    in.push_back(graph.add(std::move(norm), "gradients", std::move(gradients)));
   }
   for (int moment = 1; moment <= moments_of(op.rule); ++moment)
-    for (const ValueId id : parameters) {
-      graph::Value value = graph.value(id);
-      value.name += ".moment" + std::to_string(moment);
-      value.role = Role::state;
-      out.push_back(graph.add_value(std::move(value)));
-    }
+    add_beside(graph, parameters, ".moment" + std::to_string(moment), Role::state, out);
+  if (op.ema_decay > 0) add_beside(graph, parameters, average_suffix, Role::average, out);
   graph.add_into(std::move(op), "update", std::move(in), std::move(out));
 }
 
@@ -80,14 +104,20 @@ Graph training_graph(const model::Network& network, const Recipe& recipe, const 
   augment.mirror = recipe.mirror == Switch::on ? Mirror::random : Mirror::none;
   augment.crop_padding = recipe.crop_padding;
   const int64_t part_size = (settings.batch + recipe.micro_batches - 1) / recipe.micro_batches;
-  for (Part part{.smoothing = static_cast<float>(recipe.label_smoothing)}; augment.first_sample < settings.batch; ++part.micro_batch) {
+  const std::vector<TensorSettings> tensors = tensor_settings(recipe, network);
+  for (Part part{.smoothing = static_cast<float>(recipe.label_smoothing), .class_weights = settings.class_weights};
+       augment.first_sample < settings.batch; ++part.micro_batch) {
     augment.n = std::min(part_size, settings.batch - augment.first_sample);
     const size_t first = graph.nodes.size();
     add_forward(graph, network, inputs, augment, part);
+    freeze(graph, network, tensors);
     graph::add_backward(graph, first, settings.batch);
     augment.first_sample += augment.n;
   }
-  add_update(graph, recipe, inputs, settings.dtype);
+  Update update;
+  update.types = {settings.dtype, settings.dtype, settings.dtype, settings.dtype};
+  for (const ValueId id : graph::completion_order(graph)) update.parameters.push_back(update_of(graph, id, network, tensors));
+  add_update(graph, recipe, inputs, std::move(update));
   return graph;
 }
 
@@ -97,12 +127,22 @@ Graph evaluation_graph(const model::Network& network, const Preprocessing& prepr
   Augment augment = gather(network, preprocessing, settings);
   augment.n = settings.batch;
   add_forward(graph, network, inputs, augment, {.phase = model::Phase::evaluation});
+  for (const std::string& name : settings.averaged) graph.values[static_cast<size_t>(graph.find(name))].role = Role::average;
   return graph;
 }
 
 std::vector<std::string> parameter_order(const Graph& training) {
   std::vector<std::string> names;
+  for (const graph::Value& value : training.values)
+    if (value.role == Role::parameter && value.frozen) names.push_back(value.name);
   for (const ValueId id : graph::completion_order(training)) names.push_back(training.value(id).name);
+  return names;
+}
+
+std::vector<std::string> averaged_parameters(const Graph& training) {
+  std::vector<std::string> names;
+  for (const std::string& name : parameter_order(training))
+    if (training.find(name + average_suffix) != graph::no_value) names.push_back(name);
   return names;
 }
 

@@ -9,7 +9,6 @@
 #include "fovea/base/thread.h"
 #include "fovea/model/init.h"
 #include "fovea/plan/inspect.h"
-#include "fovea/train/schedule.h"
 
 namespace fovea::train {
 namespace {
@@ -39,7 +38,12 @@ std::string default_backend() {
 }
 
 Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks)
-    : recipe_(recipe), callbacks_(callbacks), network_(model::load_network(recipe.model)), data_(load_training_data(recipe, network_)) {
+    : recipe_(recipe),
+      callbacks_(callbacks),
+      network_(model::load_network(recipe.model)),
+      data_(load_training_data(recipe, network_)),
+      plateau_(recipe),
+      patience_(recipe.min_delta) {
   if (recipe_.backend.empty()) recipe_.backend = default_backend();
   if (recipe_.threads == 0) recipe_.threads = usable_threads();
   recipe_.batch = std::min(recipe_.batch, data_.dataset.train.count);
@@ -60,10 +64,11 @@ void Trainer::make_plans() {
 
   const data::Images& images = data_.dataset.train;
   const auto training = [&](int64_t batch) {
-    return training_graph(network_, recipe_, data_.preprocessing, {images.count, batch, DType::f32});
+    return training_graph(network_, recipe_, data_.preprocessing,
+                          {.images = images.count, .batch = batch, .class_weights = data_.class_weights});
   };
   graph::Graph full = training(recipe_.batch);
-  const std::vector<std::string> order = parameter_order(full);
+  const std::vector<std::string> order = parameter_order(full), averaged = averaged_parameters(full);
   size_t plans = 0;
   session_->add(std::move(full), order, images);
   if (const int64_t remainder = images.count % recipe_.batch; remainder > 0) {
@@ -71,7 +76,8 @@ void Trainer::make_plans() {
     remainder_plan_ = ++plans;
   }
   const auto evaluation = [&](const data::Images& part) {
-    session_->add(evaluation_graph(network_, data_.preprocessing, {part.count, recipe_.batch, DType::f32}), order, part);
+    session_->add(evaluation_graph(network_, data_.preprocessing, {.images = part.count, .batch = recipe_.batch, .averaged = averaged}),
+                  order, part);
     return ++plans;
   };
   test_plan_ = evaluation(data_.dataset.test);
@@ -84,23 +90,21 @@ TrainResult Trainer::train() {
   result.info = info();
   callbacks_.on_start(result.info);
 
-  double best = -1;
-  for (int64_t epoch = 0; epoch < recipe_.epochs; ++epoch) {
+  for (int64_t epoch = 0; epoch < recipe_.epochs && result.stopped == Stopped::at_the_end; ++epoch) {
     Epoch record = train_epoch(epoch);
-    if (const data::Images* images = data_.validated()) record.valid = evaluate(*session_, valid_plan_, images->count, recipe_.batch);
-    if (recipe_.keep == "last" || record.valid->accuracy > best) {
-      best = record.valid ? record.valid->accuracy : 0;
-      result.kept_epoch = record.epoch;
-      if (recipe_.keep == "best" || record.epoch == recipe_.epochs) result.model.weights = session_->read_weights(network_);
-    }
+    judge(record, result);
     result.history.push_back(record);
     callbacks_.on_epoch(record);
+  }
+  if (recipe_.keep == "last") {
+    result.kept_epoch = result.history.back().epoch;
+    result.model.weights = session_->read_weights(network_);
   }
 
   session_->write_weights(result.model.weights);
   result.test = evaluate(*session_, test_plan_, data_.dataset.test.count, recipe_.batch);
   result.train_seconds = train_seconds_;
-  result.images_per_second = static_cast<double>(recipe_.epochs * data_.dataset.train.count) / train_seconds_;
+  result.images_per_second = static_cast<double>(std::ssize(result.history) * data_.dataset.train.count) / train_seconds_;
   result.seconds_to_first_step = seconds_to_first_step_;
   const MemoryStatus memory = backend_->device().memory_status();
   result.device_bytes = memory_at_first_.free > memory.free ? memory_at_first_.free - memory.free : 0;
@@ -111,6 +115,23 @@ TrainResult Trainer::train() {
   result.model.classes = data_.dataset.classes;
   result.model.positive = recipe_.positive;
   return result;
+}
+
+void Trainer::judge(Epoch& record, TrainResult& result) {
+  const data::Images* images = data_.validated();
+  if (images == nullptr) return;
+  record.valid = evaluate(*session_, valid_plan_, images->count, recipe_.batch);
+  const double figure = watched_figure(recipe_, *record.valid);
+  plateau_.observe(figure);
+  patience_.observe(figure);
+  if (recipe_.early_stopping > 0 && patience_.waited() >= recipe_.early_stopping && record.epoch < recipe_.epochs)
+    result.stopped = Stopped::early;
+  if (figure <= best_figure_) return;
+  best_figure_ = figure;
+  result.best_epoch = record.epoch;
+  if (recipe_.keep != "best") return;
+  result.kept_epoch = record.epoch;
+  result.model.weights = session_->read_weights(network_);
 }
 
 Epoch Trainer::train_epoch(int64_t epoch) {
@@ -143,7 +164,7 @@ Epoch Trainer::train_epoch(int64_t epoch) {
 }
 
 double Trainer::train_step(int64_t epoch, int64_t position) {
-  const double rate = learning_rate(recipe_, step_, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
+  const double rate = plateau_.share() * learning_rate(recipe_, step_, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
   session_->write_control(control(epoch, position, rate));
   const size_t index = plan_at(position);
   if (position / recipe_.batch % timed_every == std::min(timed_every, steps_per_epoch()) / 2) {  // at least one in each epoch

@@ -5,14 +5,19 @@
 #include "fovea/train/callbacks.h"
 #include "fovea/train/recipe.h"
 #include "fovea/train/saved_model.h"
+#include "fovea/train/schedule.h"
 #include "fovea/train/training_data.h"
 
 namespace fovea::train {
 
+enum class Stopped : uint8_t { at_the_end, early };
+
 struct TrainResult {
   RunInfo info;
   std::vector<Epoch> history;
-  int64_t kept_epoch = 0;    // whose weights are in `model`, from 1
+  int64_t kept_epoch = 0;  // whose weights are in `model`, from 1
+  int64_t best_epoch = 0;  // by the watched figure; 0 without validation
+  Stopped stopped = Stopped::at_the_end;
   Scores test;               // of those weights
   double train_seconds = 0;  // evaluation not counted
   double images_per_second = 0;
@@ -33,6 +38,7 @@ class Trainer {
   void make_plans();
   Epoch train_epoch(int64_t epoch);
   double train_step(int64_t epoch, int64_t position);  // returns the learning rate
+  void judge(Epoch& record, TrainResult& result);      // validates, keeps weights
   void run_timed(size_t plan);
   [[noreturn]] void throw_non_finite(int64_t epoch, int64_t first, int64_t last);
 
@@ -50,6 +56,9 @@ class Trainer {
   size_t remainder_plan_ = 0, valid_plan_ = 0, test_plan_ = 0;
 
   MemoryStatus memory_at_first_, memory_at_second_step_;
+  Plateau plateau_;
+  Patience patience_;
+  double best_figure_ = -std::numeric_limits<double>::infinity();
   int64_t step_ = 0;
   double train_seconds_ = 0, seconds_to_first_step_ = 0;
   double data_seconds_ = 0, timed_seconds_ = 0;  // of the steps of this epoch that were timed

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fovea/base/error.h"
 #include "fovea/base/thread.h"
 
@@ -37,6 +39,31 @@ Preprocessing preprocessing_of(const Recipe& recipe, const data::Images& images)
   return result;
 }
 
+std::vector<float> balanced_weights(const data::Dataset& dataset) {
+  const std::vector<int32_t>& labels = dataset.train.labels;
+  const double images = static_cast<double>(std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label >= 0; }));
+  std::vector<float> weights;
+  for (size_t label = 0; label < dataset.classes.size(); ++label) {
+    const auto count = std::count(labels.begin(), labels.end(), static_cast<int32_t>(label));
+    if (count == 0)
+      throw Error(ExitCode::data, fmt::format("class `{}` has no training image, so that nothing can balance it", dataset.classes[label]))
+          .help("give class_weights as numbers, or leave them out");
+    weights.push_back(static_cast<float>(images / (static_cast<double>(dataset.classes.size()) * static_cast<double>(count))));
+  }
+  return weights;
+}
+
+std::vector<float> class_weights_of(const Recipe& recipe, const data::Dataset& dataset) {
+  if (recipe.class_weights.kind == ClassWeights::Kind::none) return {};
+  if (recipe.class_weights.kind == ClassWeights::Kind::balanced) return balanced_weights(dataset);
+  const std::vector<double>& given = recipe.class_weights.given;
+  if (given.size() != dataset.classes.size())
+    throw Error(ExitCode::config,
+                fmt::format("class_weights has {} values, but the data set has {} classes", given.size(), dataset.classes.size()))
+        .help("give one value per class, in the order of the labels, or \"balanced\"");
+  return {given.begin(), given.end()};
+}
+
 }  // namespace
 
 const data::Images* TrainingData::validated() const {
@@ -58,6 +85,7 @@ TrainingData load_training_data(const Recipe& recipe, const model::Network& netw
   model::check_fits(network, {data.dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(data.dataset.classes.size())});
   split_off_validation(recipe, data);
   data.preprocessing = preprocessing_of(recipe, data.dataset.train);
+  data.class_weights = class_weights_of(recipe, data.dataset);
   return data;
 }
 

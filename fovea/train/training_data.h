@@ -15,6 +15,7 @@ struct TrainingData {
   Validation validation = Validation::none;
   data::Images valid;  // of Validation::split
   Preprocessing preprocessing;
+  std::vector<float> class_weights;  // by label; empty: 1
 
   // What each epoch is validated on; nullptr if nothing is.
   const data::Images* validated() const;

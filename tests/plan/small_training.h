@@ -37,7 +37,9 @@ inline graph::Graph training_graph(const Job& job, int64_t batch) {
 }
 inline graph::Graph training_graph(const Job& job) { return training_graph(job, job.recipe.batch); }
 inline graph::Graph evaluation_graph(const Job& job) {
-  return train::evaluation_graph(job.network, preprocessing_of(job), {.images = job.images, .batch = job.recipe.batch});
+  return train::evaluation_graph(
+      job.network, preprocessing_of(job),
+      {.images = job.images, .batch = job.recipe.batch, .averaged = train::averaged_parameters(training_graph(job))});
 }
 inline std::vector<std::string> order_of(const Job& job) { return train::parameter_order(training_graph(job)); }
 

@@ -56,16 +56,27 @@ const Flags all_flags = {{"data", "mnist:some dir"},
                          {"micro_batches", "4"},
                          {"seed", "9223372036854775807"},
                          {"out", "runs/\"x\"\t\x01"},
-                         {"optimizer", "adam"},
+                         {"optimizer", "sgd"},
                          {"learning_rate", "1e-05"},
                          {"momentum", "0.9"},
                          {"nesterov", "true"},
                          {"weight_decay", "5e-4"},
+                         {"decay_on", "weights"},
                          {"beta1", "0.8"},
                          {"beta2", "0.99"},
+                         {"alpha", "0.9"},
                          {"epsilon", "1e-7"},
+                         {"clip_norm", "2"},
+                         {"ema_decay", "0.99"},
                          {"label_smoothing", "0.1"},
-                         {"schedule", "one_cycle"},
+                         {"class_weights", "1,2.5,0"},
+                         {"schedule", "milestones"},
+                         {"milestones", "2,4.5"},
+                         {"plateau_patience", "3"},
+                         {"warmup_epochs", "1.5"},
+                         {"watch", "loss"},
+                         {"min_delta", "0.001"},
+                         {"early_stopping", "4"},
                          {"step_every", "5"},
                          {"step_factor", "0.5"},
                          {"final_rate", "0.01"},
@@ -94,9 +105,11 @@ TEST(Recipe, EveryKeyComesBackFromItsText) {
     ASSERT_TRUE(flags.contains(key.name)) << key.name;
     Flags one = {{"data", "digits"}, {"model", "lenet5"}};
     if (key.name == "nesterov") one["momentum"] = "0.5";
-    if (key.name == "keep") one["valid"] = "test";
+    if (key.name == "keep" || key.name == "early_stopping") one["valid"] = "test";
+    if (key.name == "warmup_epochs") one["epochs"] = "5";
+    if (key.name == "schedule" || key.name == "milestones") one["schedule"] = "milestones", one["milestones"] = "3";
     if (key.name == "mean" || key.name == "deviation") one["mean"] = one["deviation"] = "1,2,3";
-    one[key.name] = flags.at(key.name);
+    one[key.name] = key.name == "optimizer" ? "adam" : flags.at(key.name);
     EXPECT_NE(recipe_text(read_recipe({}, one)), recipe_text(standard)) << key.name;
   }
 }
@@ -136,7 +149,11 @@ TEST(Recipe, WrongFlagsNameTheFlag) {
                                                                   {"learning_rate", "fast"},
                                                                   {"learning_rate", "inf"},
                                                                   {"learning_rate", "1e30"},
-                                                                  {"optimizer", "rmsprop"},
+                                                                  {"optimizer", "adagrad"},
+                                                                  {"class_weights", "even"},
+                                                                  {"class_weights", "1,-1"},
+                                                                  {"ema_decay", "1"},
+                                                                  {"milestones", "1,x"},
                                                                   {"mirror", "yes"},
                                                                   {"mean", "a"},
                                                                   {"mean", "0.1,,0.2"},
@@ -168,9 +185,55 @@ TEST(Recipe, RefusesKeysThatContradictEachOther) {
   EXPECT_NE(refused({{"valid", "nan"}}).find("nan"), std::string::npos);
   EXPECT_NE(refused({{"nesterov", "true"}}).find("momentum"), std::string::npos);
   EXPECT_NE(refused({{"batch", "2"}, {"micro_batches", "3"}}).find("3 micro-batches"), std::string::npos);
+  EXPECT_NE(refused({{"schedule", "milestones"}}).find("0 milestones"), std::string::npos);
+  EXPECT_NE(refused({{"milestones", "3"}}).find("1 milestones"), std::string::npos);
+  EXPECT_NE(refused({{"schedule", "milestones"}, {"milestones", "3,3"}}).find("rising"), std::string::npos);
+  EXPECT_NE(refused({{"schedule", "plateau"}}).find("plateau"), std::string::npos);
+  EXPECT_NE(refused({{"early_stopping", "3"}}).find("early_stopping needs images"), std::string::npos);
+  EXPECT_NE(refused({{"epochs", "3"}, {"warmup_epochs", "3"}}).find("warm-up"), std::string::npos);
+  EXPECT_NE(refused({{"nesterov", "true"}, {"momentum", "0.9"}, {"optimizer", "adam"}}).find("nesterov"), std::string::npos);
   EXPECT_NE(refused({{"mean", "0.1"}}).find("deviation"), std::string::npos);
   error_text(ExitCode::config, [] { read_recipe({}, {{"model", "lenet5"}}); });
   error_text(ExitCode::config, [] { read_recipe({}, {{"data", "digits"}}); });
+}
+
+TEST(Recipe, EarlyStoppingKeepsTheBestUnlessToldOtherwise) {
+  const std::string text = "data = \"digits\"\nmodel = \"lenet5\"\nvalid = \"test\"\nearly_stopping = 3\n";
+  EXPECT_EQ(from_text(text).keep, "best");
+  EXPECT_EQ(from_text(text + "keep = \"last\"\n").keep, "last");
+  EXPECT_EQ(from_text(text, {{"keep", "last"}}).keep, "last");
+  EXPECT_EQ(from_text(text, {{"early_stopping", "0"}}).keep, "last");
+}
+
+TEST(Recipe, ClassWeightsAreNumbersOrBalanced) {
+  const auto weights = [](const std::string& value) {
+    return from_text("data = \"digits\"\nmodel = \"lenet5\"\nclass_weights = " + value + "\n").class_weights;
+  };
+  EXPECT_EQ(weights("\"balanced\"").kind, ClassWeights::Kind::balanced);
+  EXPECT_EQ(weights("[1, 0.5]").kind, ClassWeights::Kind::given);
+  EXPECT_EQ(weights("[1, 0.5]").given, (std::vector<double>{1, 0.5}));
+  Recipe recipe = read_recipe({}, {{"data", "digits"}, {"model", "lenet5"}, {"class_weights", "balanced"}});
+  EXPECT_EQ(recipe.class_weights.kind, ClassWeights::Kind::balanced);
+  EXPECT_NE(recipe_text(recipe).find("class_weights = \"balanced\"\n"), std::string::npos);
+}
+
+TEST(Recipe, TablesOfTensorsAreReadAndWritten) {
+  const std::string head = "data = \"digits\"\nmodel = \"lenet5\"\n";
+  const Recipe recipe = from_text(head +
+                                  "[[tensors]]\nmatch = \"conv?.*\"\nrate_scale = 0.5\ndecay = 0\n"
+                                  "[[tensors]]\nmatch = \"conv1.*\"\nfrozen = true\n");
+  ASSERT_EQ(recipe.tensors.size(), 2u);
+  EXPECT_EQ(recipe.tensors[0].match, "conv?.*");
+  EXPECT_EQ(recipe.tensors[0].rate_scale, 0.5);
+  EXPECT_EQ(recipe.tensors[0].decay, 0.0);
+  EXPECT_FALSE(recipe.tensors[0].frozen.has_value());
+  EXPECT_EQ(recipe.tensors[1].frozen, Switch::on);
+  EXPECT_EQ(recipe.tensors[1].line, 7);
+  EXPECT_EQ(recipe_text(from_text(recipe_text(recipe))), recipe_text(recipe));
+  for (const std::string wrong : {"match = \"a\"\nrate = 1", "rate_scale = 1", "match = \"a\"", "match = \"a\"\nfrozen = 1"})
+    EXPECT_NE(error_text(ExitCode::config, [&] { from_text(head + "[[tensors]]\n" + wrong + "\n"); }).find("recipe.toml:"),
+              std::string::npos);
+  error_text(ExitCode::config, [&] { from_text(head + "tensors = 3\n"); });
 }
 
 TEST(Recipe, AllShippedOnesAreWhole) {

@@ -82,7 +82,12 @@ TEST(WriteRun, LeavesTheDocumentedFiles) {
   ASSERT_EQ(history.size(), 3u);
   const std::vector<std::string> columns = split(history[0], ',');
   EXPECT_EQ(std::set<std::string>(columns.begin(), columns.end()), documented("### history.csv"));
-  for (const std::string& line : history) EXPECT_EQ(std::count(line.begin(), line.end(), ','), 8) << line;
+  for (const std::string& line : history) EXPECT_EQ(std::count(line.begin(), line.end(), ','), 9) << line;
+  for (size_t epoch = 1; epoch <= 2; ++epoch)
+    EXPECT_EQ(history[epoch].back(), static_cast<int64_t>(epoch) == result.best_epoch ? '1' : '0');
+  const nlohmann::json json = nlohmann::json::parse(read_file(folder / "result.json"));
+  EXPECT_EQ(json["best_epoch"], result.best_epoch);
+  EXPECT_EQ(json["stopped_early"], false);
   EXPECT_EQ(recipe_text(read_recipe(folder / "recipe.toml", {})), recipe_text(run.recipe));
 }
 

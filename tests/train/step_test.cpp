@@ -92,6 +92,57 @@ TEST(Backends, StartWithTheSameBitsAndGoOnWithTheSameLosses) {
   }
 }
 
+// d = min(decay, (1 + step) / (10 + step)), from the initial weights on.
+TEST(Averages, FollowTheWeightsAndAreWhatEvaluationReads) {
+  for (const BackendEntry& entry : list_backends()) {
+    if (!entry.absent_because.empty()) continue;
+    const std::unique_ptr<Backend> backend = open_backend(entry.name);
+    Job job = job_of(model::load_network("softmax"), 8);
+    job.recipe.learning_rate = 1;
+    test::Training plain(job, {.backend = backend.get()});
+    job.recipe.ema_decay = 0.15;
+    test::Training averaged(job, {.backend = backend.get()});
+    std::vector<float> expected = plain.weights();
+    EXPECT_EQ(averaged.weights(), expected) << entry.name;
+    for (int step = 0; step < 3; ++step) {
+      plain.step(), averaged.step();
+      const std::vector<float> weights = plain.weights();
+      const double d = std::min(0.15, (1.0 + step) / (10.0 + step));
+      for (size_t i = 0; i < weights.size(); ++i) expected[i] = static_cast<float>(d * expected[i] + (1 - d) * weights[i]);
+      EXPECT_LT(largest_difference(averaged.weights(), expected), 1e-6) << entry.name << " " << step;
+    }
+    EXPECT_GT(largest_difference(averaged.weights(), plain.weights()), 1e-3);
+    const Scores of_average = evaluate(averaged.session, 1, 24, 8);
+    plain.session.write_weights(averaged.session.read_weights(job.network));
+    EXPECT_EQ(of_average.loss, evaluate(plain.session, 1, 24, 8).loss) << entry.name;
+  }
+}
+
+// A step so short that only its direction is left: the norm of the change is rate * clip_norm.
+TEST(Clipping, LimitsTheLengthOfAllGradientsTogether) {
+  for (const BackendEntry& entry : list_backends()) {
+    if (!entry.absent_because.empty()) continue;
+    const std::unique_ptr<Backend> backend = open_backend(entry.name);
+    Job job = job_of(model::load_network("lenet5"), 8);
+    const auto change = [&](double clip_norm) {
+      job.recipe.clip_norm = clip_norm;
+      return update_of(job, *backend, 2);
+    };
+    const auto norm = [](const std::vector<float>& values) {
+      double sum = 0;
+      for (const float value : values) sum += static_cast<double>(value) * value;
+      return std::sqrt(sum);
+    };
+    job.recipe.learning_rate = 1;
+    const std::vector<float> free = change(0);
+    EXPECT_NEAR(norm(change(0.25)), 0.25, 1e-5) << entry.name;
+    EXPECT_EQ(change(1e6), free) << entry.name;
+    std::vector<float> scaled = change(norm(free) / 2);
+    for (float& value : scaled) value *= 2;
+    EXPECT_LT(largest_difference(scaled, free), 1e-4) << entry.name;
+  }
+}
+
 // With one linear layer by hand: each image counted once, whatever the batch; the padding of the last batch not at all.
 TEST(Evaluate, CountsEachImageOnceInBatchesOfAnySize) {
   const std::unique_ptr<Backend> backend = open_backend("eigen");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "fovea/backend/registry.h"
 #include "fovea/train/session.h"
 #include "tests/train/tiny_run.h"
 
@@ -64,6 +65,117 @@ TEST(Trainer, KeepsTheWeightsOfTheBestEpoch) {
   run.recipe.epochs = result.kept_epoch;
   run.recipe.keep = "last";
   EXPECT_EQ(weights_sha256(run.train().model.weights), weights_sha256(result.model.weights));
+}
+
+struct RestlessRun : TinyRun {
+  RestlessRun() {
+    recipe.epochs = 30;
+    recipe.valid = "test";
+    recipe.learning_rate = 0.2;
+  }
+};
+
+// By hand from the history: the first epoch behind the best of which so many were no improvement.
+TEST(Trainer, StopsEarlyAndKeepsTheBest) {
+  for (const std::string watch : {"accuracy", "loss"}) {
+    RestlessRun run;
+    run.recipe.watch = watch;
+    run.recipe.early_stopping = 3;
+    run.recipe.keep = "best";
+    const TrainResult result = run.train();
+    const int64_t epochs = std::ssize(result.history);
+    ASSERT_EQ(result.stopped, Stopped::early);
+    ASSERT_LT(epochs, 30);
+    const auto best = std::max_element(result.history.begin(), result.history.end(), [&](const Epoch& a, const Epoch& b) {
+      return watched_figure(run.recipe, *a.valid) < watched_figure(run.recipe, *b.valid);
+    });
+    EXPECT_EQ(result.best_epoch, best->epoch) << watch;
+    EXPECT_EQ(result.kept_epoch, best->epoch) << watch;
+    EXPECT_EQ(epochs, best->epoch + 3) << watch;
+    EXPECT_EQ(result.test.loss, best->valid->loss) << watch;
+    run.recipe.keep = "last";
+    const TrainResult last = run.train();
+    EXPECT_EQ(last.kept_epoch, epochs);
+    EXPECT_EQ(last.best_epoch, result.best_epoch);
+    EXPECT_NE(weights_sha256(last.model.weights), weights_sha256(result.model.weights));
+  }
+}
+
+TEST(Trainer, DoesNotStopBeforeItsPatienceEnds) {
+  RestlessRun run;
+  run.recipe.epochs = 5;
+  run.recipe.early_stopping = 5;
+  const TrainResult result = run.train();
+  EXPECT_EQ(result.stopped, Stopped::at_the_end);
+  EXPECT_EQ(result.history.size(), 5u);
+}
+
+TEST(Trainer, LowersTheRateOnAPlateau) {
+  RestlessRun run;
+  run.recipe.schedule = "plateau";
+  run.recipe.plateau_patience = 2;
+  run.recipe.step_factor = 0.5;
+  const TrainResult result = run.train();
+  Plateau expected(run.recipe);
+  for (const Epoch& epoch : result.history) {
+    EXPECT_EQ(epoch.learning_rate, 0.2 * expected.share()) << epoch.epoch;
+    expected.observe(epoch.valid->accuracy);
+  }
+  EXPECT_LT(expected.share(), 0.5);
+}
+
+// What is tested and saved is the average, and it is saved once.
+TEST(Trainer, TestsAndSavesTheAverageOfTheWeights) {
+  TinyRun run;
+  run.recipe.epochs = 4;
+  run.recipe.valid = "test";
+  const std::string plain = weights_sha256(run.train().model.weights);
+  run.recipe.ema_decay = 0.9;
+  const TrainResult result = run.train();
+  EXPECT_NE(weights_sha256(result.model.weights), plain);
+  EXPECT_EQ(result.model.weights.size(), 6u);
+  EXPECT_EQ(result.test.loss, result.history.back().valid->loss);
+  const data::Images images = data::load(run.recipe.data).test;
+  const std::unique_ptr<Backend> backend = open_backend("eigen");
+  std::vector<std::string> order;
+  for (const io::NamedTensor& weight : result.model.weights) order.push_back(weight.name);
+  Session session({.backend = backend.get()});
+  session.add(evaluation_graph(result.model.network, result.model.preprocessing, {.images = images.count, .batch = 16}), order, images);
+  session.place();
+  session.write_weights(result.model.weights);
+  EXPECT_EQ(evaluate(session, 0, images.count, 16).loss, result.test.loss);
+}
+
+TEST(Trainer, BalancesTheClassesByTheirImages) {
+  TinyRun run;
+  run.recipe.class_weights = {ClassWeights::Kind::balanced};
+  const model::Network network = model::load_network(run.recipe.model);
+  const TrainingData data = load_training_data(run.recipe, network);
+  ASSERT_EQ(data.class_weights.size(), 4u);
+  double sum = 0;
+  for (const int32_t label : data.dataset.train.labels) sum += static_cast<double>(data.class_weights[static_cast<size_t>(label)]);
+  EXPECT_NEAR(sum, 50, 1e-4);  // on average 1
+  for (size_t label = 0; label < 4; ++label) {
+    const auto count = std::count(data.dataset.train.labels.begin(), data.dataset.train.labels.end(), static_cast<int32_t>(label));
+    EXPECT_NEAR(static_cast<double>(data.class_weights[label]) * 4 * static_cast<double>(count), 50, 1e-4);
+  }
+  run.recipe.class_weights = {ClassWeights::Kind::given, {1, 2, 3}};
+  EXPECT_NE(error_text(ExitCode::config, [&] { run.train(); }).find("4 classes"), std::string::npos);
+}
+
+// Every image of one class weighs nothing: the network never learns to tell it.
+TEST(Trainer, WeighsTheLossOfEachClass) {
+  TinyRun run;
+  run.recipe.data = "synthetic:8x8x1:4:16:16";
+  run.recipe.optimizer = "adam";
+  run.recipe.learning_rate = 0.02;
+  run.recipe.epochs = 300;
+  run.recipe.class_weights = {ClassWeights::Kind::given, {1, 1, 1, 0}};
+  const TrainResult result = run.train();
+  const std::vector<int32_t> labels = data::load(run.recipe.data).train.labels;
+  const auto ignored = std::count(labels.begin(), labels.end(), 3);
+  ASSERT_GT(ignored, 0);
+  EXPECT_DOUBLE_EQ(result.history.back().train.accuracy, static_cast<double>(16 - ignored) / 16);
 }
 
 TEST(Trainer, ValidatesOnImagesThatItDoesNotTrainOn) {
