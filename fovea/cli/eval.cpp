@@ -45,7 +45,8 @@ void eval(const Arguments& arguments) {
   train::Session session(assignment);
   const int64_t batch = std::min(arguments.batch, images.count);
   std::vector<std::string> order;
-  for (const model::Parameter& parameter : network.parameters) order.push_back(parameter.name);
+  for (const model::Parameter& parameter : network.parameters)
+    if (parameter.trained == model::Trained::yes) order.push_back(parameter.name);
   session.add(train::evaluation_graph(network, model.preprocessing, {images.count, batch, DType::f32}), order, images);
   session.place();
   session.write_weights(model.weights);

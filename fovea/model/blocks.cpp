@@ -26,7 +26,11 @@ class Forward {
   ValueId append() {
     for (const Layer& layer : network_.layers) {
       layer_ = &layer;
+      x_ = input(0);
       std::visit([&](const auto& kind) { append(kind); }, layer.kind);
+      if (layer.batch_norm) append_batch_norm(*layer.batch_norm);
+      if (layer.activation) node(ActivationForward{*layer.activation, x().elements(), types_, layer.slope}, {x_});
+      outputs_.push_back(x_);
     }
     return x_;
   }
@@ -35,16 +39,14 @@ class Forward {
   void append(const Conv2dLayer& layer) {
     Conv2dShape shape = layer.shape;
     shape.n = n_;
-    node(Conv2dForward{shape, types_}, {x_, parameter("weight")});
+    node(Conv2dForward{shape, types_}, {x_, parameter(layer_->name + ".weight")});
     append_bias(layer.bias, shape.k);
-    append_activation(layer.activation);
   }
   void append(const LinearLayer& layer) {
     LinearShape shape = layer.shape;
     shape.n = n_;
-    node(LinearForward{shape, types_}, {x_, parameter("weight")});
+    node(LinearForward{shape, types_}, {x_, parameter(layer_->name + ".weight")});
     append_bias(layer.bias, shape.k);
-    append_activation(layer.activation);
   }
   void append(const MaxPoolLayer& layer) {
     PoolShape shape = layer.shape;
@@ -56,29 +58,72 @@ class Forward {
     shape.n = n_;
     node(AvgPoolForward{shape, layer.count_padding, types_}, {x_});
   }
-  void append(const ActivationLayer& layer) { append_activation(layer.activation); }
+  void append(const GlobalAvgPoolLayer& layer) {
+    PoolShape shape = layer.shape;
+    shape.n = n_;
+    node(AvgPoolForward{shape, CountPadding::no, types_}, {x_});
+    node(Flatten{x()}, {x_});
+  }
   void append(const DropoutLayer& layer) {
     if (settings_.phase == Phase::evaluation || layer.rate == 0) return;
     const ValueId control = graph_.find("control");
     if (control == no_value) throw Error(ExitCode::internal, "dropout needs the value `control` in the graph");
-    node(DropoutForward{n_, layer_->in.elements(), layer.rate, layer.number, settings_.first_sample, types_}, {x_, control});
+    node(DropoutForward{n_, x().elements() / n_, layer.rate, layer.number, settings_.first_sample, types_}, {x_, control});
   }
-  void append(const FlattenLayer&) { node(Flatten{graph_.value(x_).shape}, {x_}); }
+  void append(const FlattenLayer&) { node(Flatten{x()}, {x_}); }
+  void append(const AddLayer&) { node(Add{x().elements(), types_}, {input(0), input(1)}); }
+  void append(const ConcatLayer&) {
+    ConcatForward op;
+    op.types = types_;
+    std::vector<ValueId> in;
+    for (size_t i = 0; i < layer_->from.size(); ++i) {
+      in.push_back(input(i));
+      const Shape& part = graph_.value(in[i]).shape;
+      op.channels.push_back(part[part.rank() - 1]);
+      op.rows = part.elements() / op.channels.back();
+    }
+    node(std::move(op), std::move(in));
+  }
+  void append(const ShortcutLayer& layer) {
+    if (layer.is_identity()) return;
+    ShortcutShape shape = layer.shape;
+    shape.n = n_;
+    node(ShortcutForward{shape, types_}, {x_});
+  }
+  void append(const BatchNormLayer&) {}
+  void append(const ActivationLayer&) {}
 
   void append_bias(Bias bias, int64_t k) {
-    if (bias == Bias::yes) node(BiasForward{graph_.value(x_).shape.elements() / k, k, types_}, {x_, parameter("bias")});
+    if (bias == Bias::yes) node(BiasForward{x().elements() / k, k, types_}, {x_, parameter(layer_->name + ".bias")});
   }
-  void append_activation(std::optional<Activation> activation) {
-    if (activation) node(ActivationForward{*activation, graph_.value(x_).shape.elements(), types_}, {x_});
+
+  void append_batch_norm(const BatchNorm& settings) {
+    const int64_t c = x()[x().rank() - 1], rows = x().elements() / c;
+    const std::string name = layer_->batch_norm_name();
+    const ValueId scale = parameter(name + ".weight"), shift = parameter(name + ".bias");
+    if (settings_.phase == Phase::evaluation) {
+      node(BatchNormInference{rows, c, settings.epsilon, types_},
+           {x_, scale, shift, parameter(name + ".running_mean"), parameter(name + ".running_variance")});
+      return;
+    }
+    if (rows == 1)
+      throw Error(ExitCode::config,
+                  fmt::format("layer `{}` normalises over a batch, but gets 1 image of 1 value for each channel", layer_->name))
+          .at(network_.file, layer_->line)
+          .note("one value is its own mean: all of them would become 0")
+          .help("choose batch and micro_batches so that no part of a step, the last of an epoch included, is of a single image");
+    node(BatchNormForward{rows, c, settings.epsilon, types_}, {x_, scale, shift});
+  }
+
+  const Shape& x() const { return graph_.value(x_).shape; }
+  ValueId input(size_t i) const {
+    const int place = layer_->from[i];
+    return place == image_input ? settings_.images : outputs_[static_cast<size_t>(place)];
   }
 
   void node(Op op, std::vector<ValueId> in) { x_ = graph_.add(std::move(op), layer_->name, std::move(in), settings_.micro_batch); }
 
-  ValueId parameter(std::string_view what) {
-    const Parameter& parameter = network_.parameter(fmt::format("{}.{}", layer_->name, what));
-    const ValueId found = graph_.find(parameter.name);
-    return found != no_value ? found : graph_.add_value({parameter.name, Role::parameter, settings_.dtype, parameter.shape, no_value});
-  }
+  ValueId parameter(const std::string& name) { return value_of(graph_, network_.parameter(name), settings_.dtype); }
 
   Graph& graph_;
   const Network& network_;
@@ -87,9 +132,17 @@ class Forward {
   Types types_;
   ValueId x_;
   int64_t n_;
+  std::vector<ValueId> outputs_;  // of the layers so far
 };
 
 }  // namespace
+
+ValueId value_of(Graph& graph, const Parameter& parameter, DType dtype) {
+  const ValueId found = graph.find(parameter.name);
+  if (found != no_value) return found;
+  return graph.add_value(
+      {parameter.name, parameter.trained == Trained::yes ? Role::parameter : Role::running, dtype, parameter.shape, no_value});
+}
 
 ValueId append_forward(Graph& graph, const Network& network, const ForwardSettings& settings) {
   const Shape &given = graph.value(settings.images).shape, taken = {given[0], network.h, network.w, network.c};

@@ -1,4 +1,4 @@
-// Turns a network into nodes of a graph: canonical and unfused, bias and activation each a node of its own.
+// Turns a network into nodes of a graph: canonical and unfused; bias, batch norm and activation are nodes of their own.
 #pragma once
 
 #include "fovea/graph/graph.h"
@@ -6,7 +6,8 @@
 
 namespace fovea::model {
 
-enum class Phase : uint8_t { training, evaluation };  // dropout exists in training only
+enum class Phase : uint8_t { training, evaluation };  // dropout exists in training only, and batch norms take
+// the statistics of the batch; in evaluation, the running ones
 
 struct ForwardSettings {
   graph::ValueId images = graph::no_value;  // (n, h, w, c) of `dtype`; n is the size of this micro-batch
@@ -19,6 +20,9 @@ struct ForwardSettings {
 // Appends the layers, each node named after its layer, and returns the logits (n, outputs). Parameters are found in the graph by name, or
 // added; dropout reads the value "control".
 graph::ValueId append_forward(graph::Graph& graph, const Network& network, const ForwardSettings& settings);
+
+// The parameter's value, found in the graph by name or added.
+graph::ValueId value_of(graph::Graph& graph, const Parameter& parameter, DType dtype);
 
 struct LossSettings {
   graph::ValueId logits = graph::no_value;   // what append_forward returned

@@ -6,9 +6,7 @@
 
 namespace fovea::model {
 
-// Fills layers, parameters and outputs from the key `layers` of `text`; the input and the loss of the network must be there.
+// Fills layers, parameters and outputs from the key `layers` of `text`; the input, the loss and the classes of the network must be there.
 void read_layers(const TextTable& text, Network& network);
-
-inline constexpr int64_t largest_size = (int64_t{1} << 31) - 1;  // of anything that a text states
 
 }  // namespace fovea::model

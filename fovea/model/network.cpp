@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "fovea/base/file.h"
+#include "fovea/model/layer_values.h"
 #include "fovea/model/layers.h"
 #include "fovea/model/nearest.h"
 #include "fovea/model/text.h"
@@ -28,12 +29,6 @@ Error error_at(const Network& network, const Layer& layer, const std::string& wh
   return problem;
 }
 
-bool ends_in_activation(const LayerKind& kind) {
-  if (const auto* conv2d = std::get_if<Conv2dLayer>(&kind)) return conv2d->activation.has_value();
-  if (const auto* linear = std::get_if<LinearLayer>(&kind)) return linear->activation.has_value();
-  return std::holds_alternative<ActivationLayer>(kind);
-}
-
 // The network must end in logits for its loss, and have something to train.
 void check_end(Network& network) {
   const Layer& last = network.layers.back();
@@ -42,7 +37,7 @@ void check_end(Network& network) {
                    fmt::format("is the last one, but gives an image of {}, not one value for each class",
                                images_text(last.out[0], last.out[1], last.out[2])))
         .help("end with `{ flatten = true },` and `{ linear = CLASSES },`");
-  if (ends_in_activation(last.kind))
+  if (last.activation)
     throw error_at(network, last, "is the last one, but ends in an activation")
         .help("leave it out: the loss works on the values before it");
   network.outputs = last.out[0];
@@ -78,10 +73,13 @@ bool is_file(const fs::path& path) {
 std::string_view name_of(Loss loss) { return losses[static_cast<size_t>(loss)]; }
 
 std::string_view name_of(const LayerKind& kind) {
-  constexpr std::array<std::string_view, std::variant_size_v<LayerKind>> names = {"conv2d",     "linear",  "max_pool", "avg_pool",
-                                                                                  "activation", "dropout", "flatten"};
+  constexpr std::array<std::string_view, std::variant_size_v<LayerKind>> names = {
+      "conv2d",  "linear", "max_pool", "avg_pool", "global_avg_pool", "dropout",
+      "flatten", "add",    "concat",   "shortcut", "batch_norm",      "activation"};
   return names[kind.index()];
 }
+
+std::string Layer::batch_norm_name() const { return std::holds_alternative<BatchNormLayer>(kind) ? name : name + ".batch_norm"; }
 
 const Parameter& Network::parameter(std::string_view parameter_name) const {
   for (const Parameter& parameter : parameters)
@@ -95,7 +93,13 @@ int64_t Network::parameter_elements() const {
   return sum;
 }
 
-Network parse_network(std::string text, std::string file) {
+int64_t Network::trained_elements() const {
+  int64_t sum = 0;
+  for (const Parameter& parameter : parameters) sum += parameter.trained == Trained::yes ? parameter.shape.elements() : 0;
+  return sum;
+}
+
+Network parse_network(std::string text, std::string file, int64_t classes) {
   const TextTable table = TextTable::parse(text, file);
   Network network;
   network.name = table.string_or("name", fs::path(file).stem());
@@ -110,6 +114,8 @@ Network parse_network(std::string text, std::string file) {
   network.w = input[1];
   network.c = input[2];
   network.input_line = table.line_of("input");
+  network.classes = table.integer_or("classes", 0, {2, largest_size});
+  if (classes > 0 && network.classes > 0) network.classes = classes;
   read_layers(table, network);
   table.refuse_unread();
   check_end(network);
@@ -162,7 +168,15 @@ void check_fits(const Network& network, const DataSize& data) {
                    : fmt::format("gives {} outputs, one for each class, but the data has {} classes", network.outputs, data.classes));
   problem.note(fact);
   if (network.outputs == 1) throw problem.help("name the classes that count as yes in the recipe: positive = [\"...\"]");
-  throw problem.help(fmt::format("end the network with linear = {}", data.classes));
+  throw problem.help(fmt::format("end the network with linear = {}, or with linear = \"$classes\" and say `classes = {}` in its file",
+                                 data.classes, data.classes));
+}
+
+Network fitted(const Network& network, const DataSize& data) {
+  Network result = network;
+  if (network.classes > 0 && network.classes != data.classes) result = parse_network(network.text, network.file, data.classes);
+  check_fits(result, data);
+  return result;
 }
 
 }  // namespace fovea::model

@@ -18,12 +18,10 @@ enum class Bias : uint8_t { no, yes };
 struct Conv2dLayer {
   Conv2dShape shape;  // n = 1
   Bias bias = Bias::yes;
-  std::optional<Activation> activation;
 };
 struct LinearLayer {
   LinearShape shape;  // n = 1
   Bias bias = Bias::yes;
-  std::optional<Activation> activation;
 };
 struct MaxPoolLayer {
   PoolShape shape;  // n = 1
@@ -32,31 +30,59 @@ struct AvgPoolLayer {
   PoolShape shape;  // n = 1
   CountPadding count_padding = CountPadding::no;
 };
-struct ActivationLayer {
-  Activation activation = Activation::relu;
+struct GlobalAvgPoolLayer {
+  PoolShape shape;  // n = 1, the window is the image
 };
 struct DropoutLayer {
   float rate = 0;
   uint32_t number = 0;  // among the dropout layers: its stream of random numbers
 };
 struct FlattenLayer {};
+struct AddLayer {};
+struct ConcatLayer {};
+struct ShortcutLayer {
+  ShortcutShape shape;  // n = 1
+  bool is_identity() const { return shape.stride == 1 && shape.k == shape.c; }
+};
+struct BatchNormLayer {};   // nothing but what may also follow other layers
+struct ActivationLayer {};  // likewise
 
-using LayerKind = std::variant<Conv2dLayer, LinearLayer, MaxPoolLayer, AvgPoolLayer, ActivationLayer, DropoutLayer, FlattenLayer>;
+using LayerKind = std::variant<Conv2dLayer, LinearLayer, MaxPoolLayer, AvgPoolLayer, GlobalAvgPoolLayer, DropoutLayer, FlattenLayer,
+                               AddLayer, ConcatLayer, ShortcutLayer, BatchNormLayer, ActivationLayer>;
+
+struct BatchNorm {
+  float epsilon = 1e-5f;
+  float momentum = 0.1f;  // share of the newest batch in the running statistics
+  Init scale_init = {Initializer::ones, 0};
+};
+
+inline constexpr int image_input = -1;
 
 struct Layer {
-  std::string name;  // "conv1"
+  std::string name;  // "conv1", in a block "layer1.0.conv1"
   LayerKind kind;
-  Shape in, out;  // of one image: (h, w, c) or (c)
-  int line = 0;   // in the text
+  std::vector<int> from;  // places in Network::layers of those whose outputs it takes; image_input: the image
+  Shape in, out;          // of one image: (h, w, c) or (c); `in` is that of the first input
+  int line = 0;           // in the text
+
+  // After the kind's own operator, in this order.
+  std::optional<BatchNorm> batch_norm;
+  std::optional<Activation> activation;
+  float slope = 0;  // of leaky_relu
+
+  std::string batch_norm_name() const;  // of its parameters: "conv1.batch_norm" has "conv1.batch_norm.weight"
 };
 std::string_view name_of(const LayerKind& kind);  // as the text says it: "conv2d"
+
+enum class Trained : uint8_t { no, yes };
 
 struct Parameter {
   std::string name;  // "conv1.weight"
   Shape shape;       // (k, r, s, c / groups), (k, c) or (k)
   Init init;
   int64_t fan_in = 1, fan_out = 1;
-  uint32_t number = 0;  // place in Network::parameters: its stream of random numbers
+  uint32_t number = 0;             // place in Network::parameters: its stream of random numbers
+  Trained trained = Trained::yes;  // no: a running statistic of a batch norm, which follows the batches
 };
 
 enum class Loss : uint8_t { softmax_cross_entropy, binary_cross_entropy };
@@ -67,17 +93,20 @@ struct Network {
   std::string file, text;       // where it was read, and its text as it stood there
   int64_t h = 1, w = 1, c = 1;  // of an input image
   int input_line = 0;           // in the text
+  int64_t classes = 0;          // what `$classes` stands for; 0: the text does not say `classes`
   int64_t outputs = 1;          // logits: one for each class, or a single one for two classes
   Loss loss = Loss::softmax_cross_entropy;
   std::vector<Layer> layers;
   std::vector<Parameter> parameters;  // in the order of the layers, a weight before its bias
 
   const Parameter& parameter(std::string_view name) const;  // throws Error (internal) if there is none
-  int64_t parameter_elements() const;
+  int64_t parameter_elements() const;                       // running statistics included
+  int64_t trained_elements() const;
 };
 
-// `file` is only named in errors. Throws Error (config) with file and line on whatever is not a network that can be trained.
-Network parse_network(std::string text, std::string file);
+// `file` is only named in errors. `classes`: instead of those that the text says, if it says any; 0: as it says.
+// Throws Error (config) with file and line on whatever is not a network that can be trained.
+Network parse_network(std::string text, std::string file, int64_t classes = 0);
 
 // A path if it ends in .toml or has a slash, else NAME.toml in ./models, <program>/../models or <program>/../share/fovea/models.
 Network load_network(std::string_view name_or_path);
@@ -91,5 +120,7 @@ struct DataSize {
 };
 // Throws Error (config) where the network takes other images or gives another number of outputs.
 void check_fits(const Network& network, const DataSize& data);
+// The network with as many classes as the data, if its text says `classes`; throws as check_fits does.
+Network fitted(const Network& network, const DataSize& data);
 
 }  // namespace fovea::model

@@ -33,7 +33,54 @@ struct TextTable::Entry {
 struct TextTable::Document {
   std::string file;
   toml::table root;
-  std::deque<Entry> entries;  // addresses stay
+  std::deque<Entry> entries;                               // addresses stay
+  std::deque<std::unique_ptr<toml::node>> with_arguments;  // values in which `$name` was replaced
+};
+
+// What a key stands for.
+struct TextTable::Nodes {
+  static const toml::node* ask(const TextTable& table, std::string_view key) {
+    table.entry_->ask(key);
+    return get(table, key);
+  }
+  static const toml::node* get(const TextTable& table, std::string_view key) {
+    const toml::node* node = table.entry_->get(key);
+    if (!node || !table.arguments_) return node;
+    try {
+      if (const auto* string = node->as_string(); string && refers_to_argument(string->get()))
+        return table.document_->with_arguments.emplace_back(node_of(evaluate(string->get(), *table.arguments_))).get();
+      if (const toml::array* array = node->as_array(); array && has_argument(*array))
+        return table.document_->with_arguments.emplace_back(replaced(*array, *table.arguments_)).get();
+    } catch (const BadExpression& bad) {
+      throw table.error(key, fmt::format("`{}`: {}", key, bad.what)).help(bad.help);
+    }
+    return node;
+  }
+
+ private:
+  static bool has_argument(const toml::array& array) {
+    return std::any_of(array.begin(), array.end(),
+                       [](const toml::node& node) { return node.is_string() && refers_to_argument(node.as_string()->get()); });
+  }
+  static std::unique_ptr<toml::node> node_of(const Argument& argument) {
+    return std::visit(
+        [](const auto& value) -> std::unique_ptr<toml::node> {
+          return std::make_unique<toml::value<std::decay_t<decltype(value)>>>(value);
+        },
+        argument);
+  }
+  static std::unique_ptr<toml::node> replaced(const toml::array& array, const Arguments& arguments) {
+    auto copy = std::make_unique<toml::array>();
+    for (const toml::node& node : array) {
+      const auto* string = node.as_string();
+      if (string && refers_to_argument(string->get())) {
+        std::visit([&](const auto& value) { copy->push_back(value); }, evaluate(string->get(), arguments));
+      } else {
+        copy->push_back(node);
+      }
+    }
+    return copy;
+  }
 };
 
 namespace {
@@ -90,6 +137,14 @@ std::string read_string(const toml::node& node) {
   return string->get();
 }
 
+Argument read_argument(const toml::node& node) {
+  if (const auto* boolean = node.as_boolean()) return boolean->get();
+  if (const auto* integer = node.as_integer()) return integer->get();
+  if (const auto* number = node.as_floating_point()) return number->get();
+  if (const auto* string = node.as_string()) return string->get();
+  throw Refusal{fmt::format("must be a number, true, false or a string, not {}", describe(node))};
+}
+
 // Calls `read` on the key's node; a refusal becomes an error at the place of the key.
 template <class Read>
 auto read_at(const TextTable& table, std::string_view key, const toml::node* node, Read read) {
@@ -134,8 +189,11 @@ TextTable TextTable::parse(std::string text, std::string file) {
         .note("the file is not valid TOML 1.0");
   }
   Entry& root = document->entries.emplace_back(Entry{&document->root, "", 1});
-  return TextTable(std::move(document), &root);
+  return TextTable(std::move(document), &root, nullptr);
 }
+
+TextTable TextTable::with(std::shared_ptr<const Arguments> arguments) const { return TextTable(document_, entry_, std::move(arguments)); }
+std::vector<std::string> TextTable::notes() const { return arguments_ ? arguments_->notes : std::vector<std::string>(); }
 
 const std::string& TextTable::file() const { return document_->file; }
 int TextTable::line() const { return entry_->line; }
@@ -146,8 +204,8 @@ int TextTable::line_of(std::string_view key) const {
 }
 
 bool TextTable::has(std::string_view key) const { return entry_->get(key) != nullptr; }
-bool TextTable::is_table(std::string_view key) const { return has(key) && entry_->get(key)->is_table(); }
-bool TextTable::is_string(std::string_view key) const { return has(key) && entry_->get(key)->is_string(); }
+bool TextTable::is_table(std::string_view key) const { return has(key) && Nodes::get(*this, key)->is_table(); }
+bool TextTable::is_string(std::string_view key) const { return has(key) && Nodes::get(*this, key)->is_string(); }
 
 std::vector<std::string> TextTable::keys() const {
   std::vector<const toml::key*> found;
@@ -163,21 +221,23 @@ std::vector<std::string> TextTable::keys() const {
 }
 
 int64_t TextTable::integer(std::string_view key, IntegerRange range) const {
-  return read_at(*this, key, entry_->ask(key), [&](const toml::node& node) { return read_integer(node, range); });
+  return read_at(*this, key, Nodes::ask(*this, key), [&](const toml::node& node) { return read_integer(node, range); });
 }
 int64_t TextTable::integer_or(std::string_view key, int64_t otherwise, IntegerRange range) const {
-  return entry_->ask(key) ? integer(key, range) : otherwise;
+  return Nodes::ask(*this, key) ? integer(key, range) : otherwise;
 }
 double TextTable::number(std::string_view key, NumberRange range) const {
-  return read_at(*this, key, entry_->ask(key), [&](const toml::node& node) { return read_number(node, range); });
+  return read_at(*this, key, Nodes::ask(*this, key), [&](const toml::node& node) { return read_number(node, range); });
 }
 double TextTable::number_or(std::string_view key, double otherwise, NumberRange range) const {
-  return entry_->ask(key) ? number(key, range) : otherwise;
+  return Nodes::ask(*this, key) ? number(key, range) : otherwise;
 }
-bool TextTable::boolean(std::string_view key) const { return read_at(*this, key, entry_->ask(key), read_boolean); }
-bool TextTable::boolean_or(std::string_view key, bool otherwise) const { return entry_->ask(key) ? boolean(key) : otherwise; }
-std::string TextTable::string(std::string_view key) const { return read_at(*this, key, entry_->ask(key), read_string); }
-std::string TextTable::string_or(std::string_view key, std::string otherwise) const { return entry_->ask(key) ? string(key) : otherwise; }
+bool TextTable::boolean(std::string_view key) const { return read_at(*this, key, Nodes::ask(*this, key), read_boolean); }
+bool TextTable::boolean_or(std::string_view key, bool otherwise) const { return Nodes::ask(*this, key) ? boolean(key) : otherwise; }
+std::string TextTable::string(std::string_view key) const { return read_at(*this, key, Nodes::ask(*this, key), read_string); }
+std::string TextTable::string_or(std::string_view key, std::string otherwise) const {
+  return Nodes::ask(*this, key) ? string(key) : otherwise;
+}
 
 std::string TextTable::choice(std::string_view key, std::span<const std::string> options) const {
   std::string value = string(key);
@@ -185,27 +245,31 @@ std::string TextTable::choice(std::string_view key, std::span<const std::string>
   return value;
 }
 std::string TextTable::choice_or(std::string_view key, std::string otherwise, std::span<const std::string> options) const {
-  return entry_->ask(key) ? choice(key, options) : otherwise;
+  return Nodes::ask(*this, key) ? choice(key, options) : otherwise;
 }
 
 std::vector<int64_t> TextTable::integers(std::string_view key, IntegerRange range) const {
-  return read_list<int64_t>(*this, key, entry_->ask(key), [&](const toml::node& node) { return read_integer(node, range); });
+  return read_list<int64_t>(*this, key, Nodes::ask(*this, key), [&](const toml::node& node) { return read_integer(node, range); });
 }
 std::vector<double> TextTable::numbers(std::string_view key, NumberRange range) const {
-  return read_list<double>(*this, key, entry_->ask(key), [&](const toml::node& node) { return read_number(node, range); });
+  return read_list<double>(*this, key, Nodes::ask(*this, key), [&](const toml::node& node) { return read_number(node, range); });
 }
 std::vector<std::string> TextTable::strings(std::string_view key) const {
-  return read_list<std::string>(*this, key, entry_->ask(key), read_string);
+  return read_list<std::string>(*this, key, Nodes::ask(*this, key), read_string);
+}
+std::optional<Argument> TextTable::argument(std::string_view key) const {
+  const toml::node* node = Nodes::ask(*this, key);
+  return node ? std::optional(read_at(*this, key, node, read_argument)) : std::nullopt;
 }
 
 TextTable TextTable::table(std::string_view key) const {
   std::vector<Entry*>& inner = entry_->inner[std::string(key)];
-  if (!inner.empty()) return TextTable(document_, inner[0]);
+  if (!inner.empty()) return TextTable(document_, inner[0], arguments_);
   const toml::node* node = entry_->ask(key);
   if (node && !node->is_table()) throw error(key, fmt::format("`{}` must be a table, not {}", key, describe(*node)));
   const int line = node ? line_of_node(*node) : entry_->line;
   inner.push_back(&document_->entries.emplace_back(Entry{node ? node->as_table() : nullptr, std::string(key), line}));
-  return TextTable(document_, inner[0]);
+  return TextTable(document_, inner[0], arguments_);
 }
 
 std::vector<TextTable> TextTable::tables(std::string_view key) const {
@@ -222,8 +286,12 @@ std::vector<TextTable> TextTable::tables(std::string_view key) const {
     }
   }
   std::vector<TextTable> tables;
-  for (Entry* entry : inner) tables.push_back(TextTable(document_, entry));
+  for (Entry* entry : inner) tables.push_back(TextTable(document_, entry, arguments_));
   return tables;
+}
+
+void TextTable::ignore() const {
+  for (const std::string& key : keys()) entry_->ask(key);
 }
 
 void TextTable::refuse_unread() const {
@@ -233,7 +301,7 @@ void TextTable::refuse_unread() const {
     throw error(key, fmt::format("unknown key `{}`{}", key, where)).help(suggestion(key, "keys", entry_->asked));
   }
   for (const auto& [key, tables] : entry_->inner)
-    for (Entry* entry : tables) TextTable(document_, entry).refuse_unread();
+    for (Entry* entry : tables) TextTable(document_, entry, arguments_).refuse_unread();
 }
 
 Error TextTable::missing(std::string_view key) const {
@@ -246,6 +314,7 @@ Error TextTable::missing(std::string_view key) const {
 Error TextTable::error(std::string_view key, std::string message) const {
   Error problem(ExitCode::config, std::move(message));
   problem.at(file(), line_of(key));
+  for (const std::string& note : notes()) problem.note(note);
   return problem;
 }
 

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fovea/base/error.h"
+#include "fovea/model/arguments.h"
 
 namespace fovea::model {
 
@@ -25,6 +27,11 @@ struct NumberRange {
 class TextTable {
  public:
   static TextTable parse(std::string text, std::string file);
+
+  // The same table where `$name` in a string stands for an argument. Tables got from it have the arguments too.
+  TextTable with(std::shared_ptr<const Arguments> arguments) const;
+
+  std::vector<std::string> notes() const;  // of those arguments
 
   const std::string& file() const;
   int line() const;                           // where the table begins
@@ -48,8 +55,11 @@ class TextTable {
   std::vector<int64_t> integers(std::string_view key, IntegerRange range = {}) const;
   std::vector<double> numbers(std::string_view key, NumberRange range = {}) const;
   std::vector<std::string> strings(std::string_view key) const;
-  TextTable table(std::string_view key) const;                // an empty one where the key is absent
-  std::vector<TextTable> tables(std::string_view key) const;  // an array of tables; empty where the key is absent
+  std::optional<Argument> argument(std::string_view key) const;  // a boolean, a number or a string
+  TextTable table(std::string_view key) const;                   // an empty one where the key is absent
+  std::vector<TextTable> tables(std::string_view key) const;     // an array of tables; empty where the key is absent
+
+  void ignore() const;  // all its keys count as read
 
   // Throws for the first key, here or in a table got from here, that no getter has asked for.
   void refuse_unread() const;
@@ -61,10 +71,13 @@ class TextTable {
  private:
   struct Document;
   struct Entry;
-  TextTable(std::shared_ptr<Document> document, Entry* entry) : document_(std::move(document)), entry_(entry) {}
+  struct Nodes;
+  TextTable(std::shared_ptr<Document> document, Entry* entry, std::shared_ptr<const Arguments> arguments)
+      : document_(std::move(document)), entry_(entry), arguments_(std::move(arguments)) {}
 
   std::shared_ptr<Document> document_;
-  Entry* entry_;  // owned by the document
+  Entry* entry_;                                // owned by the document
+  std::shared_ptr<const Arguments> arguments_;  // nullptr: `$` has no meaning
 };
 
 }  // namespace fovea::model

@@ -71,9 +71,9 @@ SavedModel load_model(const std::filesystem::path& path) {
   if (const std::string format = metadata(content, "format", name); format != format_name)
     throw Error(ExitCode::data, fmt::format("the model has the format `{}`, but this program reads `{}`", format, format_name)).at(name);
   SavedModel model;
-  model.network = model::parse_network(metadata(content, "network", name), name);
   model.preprocessing = {list<float>(content, "mean", name), list<float>(content, "deviation", name)};
   model.classes = list<std::string>(content, "classes", name);
+  model.network = model::parse_network(metadata(content, "network", name), name, static_cast<int64_t>(model.classes.size()));
   model.positive = list<std::string>(content, "positive", name);
   model.weights = std::move(content.tensors);
   const size_t channels = static_cast<size_t>(model.network.c);

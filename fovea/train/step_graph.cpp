@@ -53,9 +53,34 @@ void add_forward(Graph& graph, const model::Network& network, const Inputs& inpu
   model::append_loss(graph, network, {logits, targets, part.smoothing, part.micro_batch, part.class_weights});
 }
 
+// What the update does to the running statistics of every batch norm, with its inputs and outputs.
+struct Statistics {
+  std::vector<Update::Running> running;
+  std::vector<ValueId> in, out;
+};
+
+Statistics statistics_of(Graph& graph, const model::Network& network, DType dtype) {
+  Statistics statistics;
+  for (const model::Layer& layer : network.layers) {
+    if (!layer.batch_norm) continue;
+    const model::Parameter& mean = network.parameter(layer.batch_norm_name() + ".running_mean");
+    Update::Running running = {mean.shape.elements(), layer.batch_norm->momentum, {}};
+    for (const graph::Node& node : graph.nodes) {
+      const BatchNormForward* op = std::get_if<BatchNormForward>(&node.op);
+      if (!op || node.name != layer.name) continue;
+      running.unbias.push_back(static_cast<float>(static_cast<double>(op->rows) / static_cast<double>(op->rows - 1)));
+      statistics.in.insert(statistics.in.end(), {node.out[1], node.out[2]});
+    }
+    statistics.out.push_back(model::value_of(graph, mean, dtype));
+    statistics.out.push_back(model::value_of(graph, network.parameter(layer.batch_norm_name() + ".running_variance"), dtype));
+    statistics.running.push_back(std::move(running));
+  }
+  return statistics;
+}
+
 void freeze(Graph& graph, const model::Network& network, const std::vector<TensorSettings>& tensors) {
   for (size_t i = 0; i < tensors.size(); ++i)
-    graph.values[static_cast<size_t>(graph.find(network.parameters[i].name))].frozen = tensors[i].frozen == Switch::on;
+    if (tensors[i].frozen == Switch::on) graph.values[static_cast<size_t>(graph.find(network.parameters[i].name))].frozen = true;
 }
 
 // One more value of the shape of each parameter, for the update alone.
@@ -73,7 +98,7 @@ Update::Parameter update_of(const Graph& graph, ValueId id, const model::Network
   return {graph.value(id).shape.elements(), static_cast<float>(settings.decay), static_cast<float>(settings.rate_scale)};
 }
 
-void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, Update op) {
+void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, Update op, Statistics statistics) {
   op.rule = recipe.update_rule();
   op.clip_norm = static_cast<float>(recipe.clip_norm);
   op.ema_decay = static_cast<float>(recipe.ema_decay);
@@ -90,6 +115,9 @@ void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, Update
   for (int moment = 1; moment <= moments_of(op.rule); ++moment)
     add_beside(graph, parameters, ".moment" + std::to_string(moment), Role::state, out);
   if (op.ema_decay > 0) add_beside(graph, parameters, average_suffix, Role::average, out);
+  op.running = std::move(statistics.running);
+  in.insert(in.end(), statistics.in.begin(), statistics.in.end());
+  out.insert(out.end(), statistics.out.begin(), statistics.out.end());
   graph.add_into(std::move(op), "update", std::move(in), std::move(out));
 }
 
@@ -117,7 +145,7 @@ Graph training_graph(const model::Network& network, const Recipe& recipe, const 
   Update update;
   update.types = {settings.dtype, settings.dtype, settings.dtype, settings.dtype};
   for (const ValueId id : graph::completion_order(graph)) update.parameters.push_back(update_of(graph, id, network, tensors));
-  add_update(graph, recipe, inputs, std::move(update));
+  add_update(graph, recipe, inputs, std::move(update), statistics_of(graph, network, settings.dtype));
   return graph;
 }
 

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "fovea/base/error.h"
 #include "fovea/model/nearest.h"
 
@@ -18,7 +16,8 @@ bool matches(std::string_view pattern, std::string_view name) {
 
 Error no_match(const TensorRule& rule, const model::Network& network) {
   std::vector<std::string> names;
-  for (const model::Parameter& parameter : network.parameters) names.push_back(parameter.name);
+  for (const model::Parameter& parameter : network.parameters)
+    if (parameter.trained == model::Trained::yes) names.push_back(parameter.name);
   Error error(ExitCode::config,
               fmt::format("match = \"{}\" matches none of the {} parameters of `{}`", rule.match, names.size(), network.name));
   if (!rule.file.empty()) error.at(rule.file, rule.line);
@@ -37,7 +36,7 @@ std::vector<TensorSettings> tensor_settings(const Recipe& recipe, const model::N
   for (const TensorRule& rule : recipe.tensors) {
     bool found = false;
     for (size_t i = 0; i < settings.size(); ++i) {
-      if (!matches(rule.match, network.parameters[i].name)) continue;
+      if (network.parameters[i].trained == model::Trained::no || !matches(rule.match, network.parameters[i].name)) continue;
       found = true;
       settings[i].rate_scale = rule.rate_scale.value_or(settings[i].rate_scale);
       settings[i].decay = rule.decay.value_or(settings[i].decay);
@@ -45,8 +44,13 @@ std::vector<TensorSettings> tensor_settings(const Recipe& recipe, const model::N
     }
     if (!found) throw no_match(rule, network);
   }
-  if (std::all_of(settings.begin(), settings.end(), [](const TensorSettings& one) { return one.frozen == Switch::on; }))
-    throw Error(ExitCode::config, fmt::format("all {} parameters of `{}` are frozen", settings.size(), network.name))
+  size_t trained = 0, frozen = 0;
+  for (size_t i = 0; i < settings.size(); ++i) {
+    trained += network.parameters[i].trained == model::Trained::yes;
+    frozen += settings[i].frozen == Switch::on;
+  }
+  if (frozen == trained)
+    throw Error(ExitCode::config, fmt::format("all {} parameters of `{}` are frozen", trained, network.name))
         .help("let the [[tensors]] tables of the recipe leave at least one to train");
   return settings;
 }

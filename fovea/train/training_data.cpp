@@ -77,12 +77,12 @@ std::string TrainingData::validation_text() const {
   return fmt::format("{} images taken out of the training images", valid.count);
 }
 
-TrainingData load_training_data(const Recipe& recipe, const model::Network& network) {
+TrainingData load_training_data(const Recipe& recipe, model::Network& network) {
   TrainingData data;
   data.dataset = data::load(recipe.data);
   if (!recipe.positive.empty()) data.dataset = data::binary(std::move(data.dataset), recipe.positive);
   const data::Images& images = data.dataset.train;
-  model::check_fits(network, {data.dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(data.dataset.classes.size())});
+  network = model::fitted(network, {data.dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(data.dataset.classes.size())});
   split_off_validation(recipe, data);
   data.preprocessing = preprocessing_of(recipe, data.dataset.train);
   data.class_weights = class_weights_of(recipe, data.dataset);

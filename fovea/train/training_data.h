@@ -22,7 +22,7 @@ struct TrainingData {
   std::string validation_text() const;  // "6,000 images taken out of the training images"
 };
 
-// Throws Error (data, config) where the data set cannot be read or does not fit the network.
-TrainingData load_training_data(const Recipe& recipe, const model::Network& network);
+// Fits the network to the data (model::fitted). Throws Error (data, config) where the data set cannot be read or does not fit.
+TrainingData load_training_data(const Recipe& recipe, model::Network& network);
 
 }  // namespace fovea::train

@@ -112,14 +112,81 @@ TEST(Blocks, MicroBatchesShareParametersAndNothingElse) {
   EXPECT_EQ(std::get<DropoutForward>(built.graph.nodes[17].op).first_sample, 5);
 }
 
-TEST(Blocks, EveryParameterOfEveryShippedNetworkGetsAGradient) {
+TEST(Blocks, EveryTrainedParameterOfEveryShippedNetworkGetsAGradient) {
   for (const std::string& name : list_networks()) {
     const Network network = load_network(name);
     Built built = build(network, Phase::training);
     graph::add_backward(built.graph, 0, 5);
     for (const Parameter& parameter : network.parameters)
-      EXPECT_NE(built.graph.find(parameter.name + ".grad"), no_value) << name << ": " << parameter.name;
+      EXPECT_EQ(built.graph.find(parameter.name + ".grad") != no_value, parameter.trained == Trained::yes)
+          << name << ": " << parameter.name;
   }
+}
+
+const std::string branches = R"(
+input = [8, 8, 2]
+layers = [
+  { conv2d = 4, kernel = 3, padding = 1, batch_norm = { epsilon = 0.5 }, activation = "leaky_relu", slope = 0.125 },
+  { shortcut = 4, from = "input" },
+  { add = "conv1", activation = "silu" },
+  { shortcut = 4 },
+  { concat = ["input", "conv1", "shortcut2"] },
+  { global_avg_pool = true },
+  { batch_norm = true },
+  { linear = 3 },
+])";
+
+TEST(Blocks, BranchesMeet) {
+  const Built built = build(parse_network(branches, "net.toml"), Phase::training);
+  const Graph& graph = built.graph;
+  EXPECT_EQ(steps(graph),
+            (std::vector<std::string>{"conv1 conv2d_forward", "conv1 batch_norm_forward", "conv1 activation_forward",
+                                      "shortcut1 shortcut_forward", "add1 add", "add1 activation_forward", "concat1 concat_forward",
+                                      "pool1 avg_pool_forward", "pool1 flatten", "batch_norm1 batch_norm_forward", "linear1 linear_forward",
+                                      "linear1 bias_forward", "loss softmax_cross_entropy_forward", "score score"}));
+  const auto inputs = [&](size_t node) {
+    std::vector<std::string> names;
+    for (const ValueId id : graph.nodes[node].in) names.push_back(graph.value(id).name);
+    return names;
+  };
+  EXPECT_EQ(inputs(1), (std::vector<std::string>{"conv1.conv2d_forward", "conv1.batch_norm.weight", "conv1.batch_norm.bias"}));
+  EXPECT_EQ(inputs(3), (std::vector<std::string>{"images0"}));
+  EXPECT_EQ(inputs(4), (std::vector<std::string>{"shortcut1.shortcut_forward", "conv1.activation_forward"}));
+  EXPECT_EQ(inputs(6), (std::vector<std::string>{"images0", "conv1.activation_forward", "add1.activation_forward"}));
+  EXPECT_EQ(std::get<BatchNormForward>(graph.nodes[1].op).epsilon, 0.5f);
+  EXPECT_EQ(std::get<ActivationForward>(graph.nodes[2].op).slope, 0.125f);
+  EXPECT_EQ(std::get<ConcatForward>(graph.nodes[6].op).channels, (std::vector<int64_t>{2, 4, 4}));
+  EXPECT_EQ(graph.value(graph.nodes[8].out[0]).shape, (Shape{5, 10}));
+  EXPECT_EQ(std::get<BatchNormForward>(graph.nodes[9].op).rows, 5);
+  EXPECT_EQ(graph.find("conv1.batch_norm.running_mean"), no_value);
+}
+
+TEST(Blocks, EvaluationNormalisesByTheRunningStatistics) {
+  const Built built = build(parse_network(branches, "net.toml"), Phase::evaluation);
+  EXPECT_EQ(name_of(built.graph.nodes[1].op), "batch_norm_inference");
+  for (const std::string name : {"conv1.batch_norm.running_mean", "batch_norm1.running_variance"}) {
+    ASSERT_NE(built.graph.find(name), no_value) << name;
+    EXPECT_EQ(built.graph.value(built.graph.find(name)).role, Role::running) << name;
+  }
+}
+
+TEST(Blocks, OneValueForEachChannelCannotBeNormalised) {
+  Graph graph;
+  ForwardSettings settings;
+  settings.images = graph.add_value({"images", Role::activation, DType::f32, {1, 8, 8, 2}, no_value});
+  const Network network = parse_network(branches, "net.toml");
+  try {
+    append_forward(graph, network, settings);
+    FAIL();
+  } catch (const Error& problem) {
+    EXPECT_EQ(problem.code(), ExitCode::config);
+    EXPECT_EQ(std::string(problem.what()),
+              "error: layer `batch_norm1` normalises over a batch, but gets 1 image of 1 value for each channel\n  --> net.toml:10\n"
+              "  note: one value is its own mean: all of them would become 0\n"
+              "  help: choose batch and micro_batches so that no part of a step, the last of an epoch included, is of a single image");
+  }
+  settings.phase = Phase::evaluation;
+  EXPECT_NO_THROW(append_forward(graph, network, settings));
 }
 
 TEST(Blocks, OneOutputHasTheBinaryLoss) {

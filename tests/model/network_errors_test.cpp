@@ -39,7 +39,7 @@ TEST(NetworkErrors, Text) {
   EXPECT_EQ(complaint_about("input = [28, 28, 1]\nlayers = [\n{}]"), "error: a layer is empty\n  --> net.toml:3");
   EXPECT_EQ(complaint_about("input = [2, 2, 1]\nlos = \"x\"\nlayers = [{ flatten = true }, { linear = 2 }]"),
             "error: unknown key `los`\n  --> net.toml:2\n"
-            "  help: did you mean `loss`? known keys: name, loss, input, init, bias_init, layers");
+            "  help: did you mean `loss`? known keys: name, loss, input, classes, init, bias_init, batch_norm, block, layers");
   EXPECT_EQ(complaint_about("input = [2, 2, 1]\nloss = \"cross_entropy\"\n"),
             "error: `loss` is \"cross_entropy\", which is not known\n  --> net.toml:2\n"
             "  help: known values: softmax_cross_entropy, binary_cross_entropy");
@@ -51,12 +51,14 @@ TEST(NetworkErrors, Text) {
 TEST(NetworkErrors, Kinds) {
   EXPECT_EQ(complaint_about_layer("conv = 8, kernel = 3"),
             "error: a layer needs a kind, but `conv` is none\n  --> net.toml:3\n"
-            "  help: did you mean `conv2d`? known kinds: conv2d, linear, max_pool, avg_pool, dropout, flatten, activation");
+            "  help: did you mean `conv2d`? known kinds: block, conv2d, depthwise_conv2d, linear, max_pool, avg_pool, "
+            "global_avg_pool, dropout, flatten, add, concat, shortcut, batch_norm, activation");
   EXPECT_EQ(complaint_about_layer("conv2d = 8, max_pool = 3"),
             "error: a layer is of one kind, but this one has both `conv2d` and `max_pool`\n  --> net.toml:3");
-  EXPECT_EQ(complaint_about_layer("conv2d = 8, kernel = 3, strid = 2"),
-            "error: unknown key `strid` in `layers`\n  --> net.toml:3\n  help: did you mean `stride`? known keys: name, conv2d, kernel, "
-            "stride, dilation, padding, groups, bias, activation, init, bias_init");
+  EXPECT_EQ(
+      complaint_about_layer("conv2d = 8, kernel = 3, strid = 2"),
+      "error: unknown key `strid` in `layers`\n  --> net.toml:3\n  help: did you mean `stride`? known keys: name, from, when, conv2d, "
+      "groups, kernel, stride, dilation, padding, batch_norm, bias, init, bias_init, activation");
   EXPECT_EQ(complaint_about_layer("conv2d = 8, kernel = 3, init = { normal = 1, mean = 2 }"),
             "error: unknown key `mean` in `init`\n  --> net.toml:3\n  help: known keys: normal");
   EXPECT_EQ(complaint_about_layer("flatten = false"), "error: `flatten` is false: leave the layer out\n  --> net.toml:3");
@@ -133,7 +135,7 @@ TEST(NetworkErrors, End) {
             "  help: leave it out: the loss works on the values before the softmax");
   EXPECT_EQ(complaint_about_layer("flatten = true", "{ linear = 3, activation = \"rleu\" }"),
             "error: `activation` is \"rleu\", which is not known\n  --> net.toml:4\n"
-            "  help: did you mean `relu`? known activations: relu, sigmoid, tanh");
+            "  help: did you mean `relu`? known activations: relu, sigmoid, tanh, leaky_relu, gelu, gelu_tanh, silu");
   EXPECT_EQ(complaint_about_layer("flatten = true", "{ linear = 1 }"),
             "error: layer `linear1` gives one output, but softmax_cross_entropy takes one for each class\n  --> net.toml:4\n"
             "  help: set `loss = \"binary_cross_entropy\"`, or end with a linear layer of one output for each class");
@@ -148,9 +150,11 @@ TEST(NetworkErrors, UnknownNames) {
   const std::string said = complaint([] { load_network("lenet"); });
   EXPECT_EQ(said.substr(0, said.find('\n')), "error: no network is named `lenet`");
   EXPECT_NE(said.find("note: looked in models, "), std::string::npos) << said;
-  EXPECT_NE(said.find("help: did you mean `lenet5`? known networks: cifar_cnn, lenet5, logistic, mlp, softmax; a file of your own is given "
-                      "as a path that ends in .toml"),
-            std::string::npos)
+  EXPECT_NE(
+      said.find(
+          "help: did you mean `lenet5`? known networks: cats_dogs, cifar_cnn, lenet5, logistic, mlp, mobilenet_v1, resnet18, "
+          "resnet20, resnet32, resnet34, resnet50, resnet56, softmax, vgg16; a file of your own is given as a path that ends in .toml"),
+      std::string::npos)
       << said;
   EXPECT_EQ(complaint([] { load_network("nowhere/net.toml"); }), "error: there is no model file `nowhere/net.toml`");
   EXPECT_EQ(complaint([] { load_network("models/"); }), "error: there is no model file `models/`");
@@ -170,7 +174,8 @@ TEST(NetworkErrors, OtherData) {
               check_fits(lenet5, {"letters", 28, 28, 1, 26});
             }),
             "error: layer `linear3` gives 10 outputs, one for each class, but the data has 26 classes\n  --> models/lenet5.toml:14\n"
-            "  note: data set `letters` has images of 28 x 28 x 1 in 26 classes\n  help: end the network with linear = 26");
+            "  note: data set `letters` has images of 28 x 28 x 1 in 26 classes\n  help: end the network with linear = 26, or with linear "
+            "= \"$classes\" and say `classes = 26` in its file");
   EXPECT_EQ(complaint([&] {
               check_fits(logistic, {"mnist", 28, 28, 1, 10});
             }),

@@ -149,7 +149,7 @@ TEST(Trainer, TestsAndSavesTheAverageOfTheWeights) {
 TEST(Trainer, BalancesTheClassesByTheirImages) {
   TinyRun run;
   run.recipe.class_weights = {ClassWeights::Kind::balanced};
-  const model::Network network = model::load_network(run.recipe.model);
+  model::Network network = model::load_network(run.recipe.model);
   const TrainingData data = load_training_data(run.recipe, network);
   ASSERT_EQ(data.class_weights.size(), 4u);
   double sum = 0;
