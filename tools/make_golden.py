@@ -38,6 +38,8 @@ RUNS = [  # name, model, batch, optimizer, label smoothing
     ("logistic_adam", "models/logistic.toml", 16, ADAM, 0.1),
     ("small_nesterov", "tests/golden/small.toml", 9, NESTEROV, 0.1),
     ("small_adam", "tests/golden/small.toml", 9, ADAM | {"weight_decay": 0.01, "beta1": 0.8, "epsilon": 1e-6}, 0.0),
+    ("branches_sgd", "tests/golden/branches.toml", 12, SGD | {"learning_rate": 0.05, "weight_decay": 0.0005}, 0.0),
+    ("branches_adam", "tests/golden/branches.toml", 12, ADAM | {"learning_rate": 0.0003, "epsilon": 1e-4}, 0.1),
 ]
 LONG_RUNS = ["lenet5_sgd", "small_nesterov"]
 
@@ -78,8 +80,8 @@ def draw_uniform(seed, number, shape, bound):
 def draw_weight(seed, number, shape, init, fan_in, fan_out):
     if isinstance(init, dict):
         return draw_uniform(seed, number, shape, init["uniform"])
-    if init == "zeros":
-        return np.zeros(shape, np.float32)
+    if init in ("zeros", "ones"):
+        return np.full(shape, init == "ones", np.float32)
     bound = {"kaiming_uniform": 6 / fan_in, "xavier_uniform": 6 / (fan_in + fan_out), "lecun_uniform": 3 / fan_in,
              "pytorch_default": 1 / fan_in}[init]
     return draw_uniform(seed, number, shape, math.sqrt(bound))
@@ -105,79 +107,183 @@ def padding_of(layer, size, window, stride):
     return [pair(padding)[1]] * 2 + [pair(padding)[0]] * 2
 
 
+def resolved(value, arguments):
+    """`$name`, and products of numbers and names, replaced."""
+    if isinstance(value, list):
+        return [resolved(one, arguments) for one in value]
+    if isinstance(value, dict):
+        return {key: resolved(one, arguments) for key, one in value.items()}
+    if not isinstance(value, str) or "$" not in value:
+        return value
+    factors = [arguments[part.strip()[1:]] if "$" in part else int(part) for part in value.split("*")]
+    return factors[0] if len(factors) == 1 else math.prod(factors)
+
+
+def f32(value):
+    return float(np.float32(value))  # as fovea holds it
+
+
+KINDS = {"conv2d": "conv", "depthwise_conv2d": "conv", "linear": "linear", "max_pool": "pool", "avg_pool": "pool",
+         "global_avg_pool": "pool", "flatten": "flatten", "add": "add", "concat": "concat", "shortcut": "shortcut",
+         "batch_norm": "batch_norm", "activation": "activation"}  # the last two give way to the others
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu,
+               "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+
+
 class Network:
-    """Layers as functions of (x, weights); weights in fovea's order and layouts: filters (k, r, s, c), linear (k, c) on (h, w, c)."""
+    """Layers as functions of (inputs, weights); weights in fovea's order and layouts: filters (k, r, s, c), linear (k, c) on (h, w, c)."""
 
     def __init__(self, path, seed):
         self.text = tomllib.loads((ROOT / path).read_text())
-        self.seed, self.names, self.weights, self.layers, self.counts = seed, [], [], [], {}
+        self.seed, self.names, self.weights, self.trained = seed, [], [], []
+        self.layers = []  # (function, places of its inputs; -1: the images)
         self.input = self.text["input"]
-        shape = (1, self.input[2], *self.input[:2])
-        for layer in self.text["layers"]:
-            kind = next(k for k in ("conv2d", "linear", "max_pool", "avg_pool", "flatten", "activation") if k in layer)
-            function = getattr(self, kind)(layer, shape)
-            self.layers.append(function)
-            if "activation" in layer:
-                self.layers.append(lambda x, weights, name=layer["activation"]: getattr(torch, name)(x))
-            shape = function(torch.zeros(shape), [torch.from_numpy(w) for w in self.weights]).shape
-        self.outputs = shape[1]
+        self.examples = [torch.zeros((2, self.input[2], *self.input[:2]))]  # of each layer's output, behind an image
+        self.place(self.text["layers"], {"classes": self.text.get("classes")}, "", -1)
+        self.outputs = self.examples[-1].shape[1]
         self.binary = self.text.get("loss") == "binary_cross_entropy"
 
-    def named(self, kind):
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        return f"{kind}{self.counts[kind]}"
+    def place(self, layers, arguments, prefix, previous):
+        """Returns the place of the output of the last one."""
+        values, counts = {"input": previous}, {}
+        for layer in layers:
+            layer = resolved(layer, arguments)
+            kind = "block" if "block" in layer else next(k for k in KINDS if k in layer)
+            default = layer["block"] if kind == "block" else KINDS[kind]
+            counts[default] = counts.get(default, 0) + 1
+            name = layer.get("name", f"{default}{counts[default]}")
+            if kind in ("add", "concat"):
+                joined = layer[kind] if isinstance(layer[kind], list) else [layer[kind]]
+                inputs = [previous] * (len(joined) == 1) + [values[one] for one in joined]
+            else:
+                inputs = [values[layer["from"]] if "from" in layer else previous]
+            previous = inputs[0]
+            if layer.get("when", True):
+                previous = self.open(layer, prefix + name, previous) if kind == "block" else self.add(kind, layer, prefix + name, inputs)
+            values[name] = previous
+        return previous
+
+    def open(self, use, name, previous):
+        block = self.text["block"][use["block"]]
+        given = block.get("defaults", {}) | use
+        if "repeat" not in use:
+            return self.place(block["layers"], given, name + ".", previous)
+        for i in range(use["repeat"]):
+            previous = self.place(block["layers"], given | (use.get("first", {}) if i == 0 else {}), f"{name}.{i}.", previous)
+        return previous
+
+    def add(self, kind, layer, name, inputs):
+        example = self.examples[inputs[0] + 1]
+        steps = [getattr(self, "add_layer" if kind == "add" else kind)(layer, example.shape, name)]
+        norm = layer.get("batch_norm", False)
+        if norm is not False:
+            channels = steps[0]([self.examples[i + 1] for i in inputs], self.tensors()).shape[1]
+            steps.append(self.norm(norm, channels, name if kind == "batch_norm" else name + ".batch_norm"))
+        if "activation" in layer:
+            steps.append(self.nonlinearity(layer))
+
+        def forward(inputs, weights):
+            x = steps[0](inputs, weights)
+            for step in steps[1:]:
+                x = step(x, weights)
+            return x
+        self.layers.append((forward, inputs))
+        self.examples.append(forward([self.examples[i + 1] for i in inputs], self.tensors()))
+        return len(self.layers) - 1
+
+    def tensors(self):
+        return [torch.from_numpy(w.copy()) for w in self.weights]
+
+    def add_tensor(self, name, shape, init, fans=(1, 1), trained=True):
+        self.names.append(name)
+        self.trained.append(trained)
+        self.weights.append(draw_weight(self.seed, len(self.weights), shape, init, *fans))
+        return len(self.weights) - 1
 
     def add_weights(self, name, layer, shape, fan_in, fan_out):
         """The places of the weight and, where there is one, of the bias."""
-        places = []
-        for what, dims, key, default in (("weight", shape, "init", "kaiming_uniform"), ("bias", shape[:1], "bias_init", "zeros")):
-            if what == "bias" and not layer.get("bias", True):
-                continue
-            init = layer.get(key, self.text.get(key, default))
-            places.append(len(self.weights))
-            self.names.append(f"{name}.{what}")
-            self.weights.append(draw_weight(self.seed, places[-1], dims, init, fan_in, fan_out))
+        places = [self.add_tensor(f"{name}.weight", shape, layer.get("init", self.text.get("init", "kaiming_uniform")), (fan_in, fan_out))]
+        if layer.get("bias", layer.get("batch_norm", False) is False):
+            init = layer.get("bias_init", self.text.get("bias_init", "zeros"))
+            places.append(self.add_tensor(f"{name}.bias", shape[:1], init, (fan_in, fan_out)))
         return places
 
-    def conv2d(self, layer, shape):
+    def norm(self, given, channels, name):
+        settings = {"epsilon": 1e-5, "momentum": 0.1, "scale_init": "ones"} | self.text.get("batch_norm", {}) | (given if given is not True else {})
+        scale = self.add_tensor(f"{name}.weight", (channels,), settings["scale_init"])
+        shift = self.add_tensor(f"{name}.bias", (channels,), "zeros")
+        mean = self.add_tensor(f"{name}.running_mean", (channels,), "zeros", trained=False)
+        variance = self.add_tensor(f"{name}.running_variance", (channels,), "ones", trained=False)
+        return lambda x, weights: F.batch_norm(x, weights[mean], weights[variance], weights[scale], weights[shift], True,
+                                               f32(settings["momentum"]), f32(settings["epsilon"]))
+
+    def nonlinearity(self, layer):
+        if layer["activation"] == "leaky_relu":
+            return lambda x, weights: F.leaky_relu(x, f32(layer.get("slope", 0.01)))
+        return lambda x, weights: ACTIVATIONS[layer["activation"]](x)
+
+    def conv2d(self, layer, shape, name):
+        return self.convolution(layer, shape, name, layer["conv2d"], layer.get("groups", 1))
+
+    def depthwise_conv2d(self, layer, shape, name):
+        return self.convolution(layer, shape, name, layer["depthwise_conv2d"] * shape[1], shape[1])
+
+    def convolution(self, layer, shape, name, k, groups):
         (r, s), stride, dilation = pair(layer["kernel"]), pair(layer.get("stride", 1)), pair(layer.get("dilation", 1))
-        groups = layer.get("groups", 1)
-        k, c = layer["conv2d"], shape[1] // groups
-        places = self.add_weights(self.named("conv"), layer, (k, r, s, c), r * s * c, r * s * k // groups)
+        c = shape[1] // groups
+        places = self.add_weights(name, layer, (k, r, s, c), r * s * c, r * s * k // groups)
         span = [d * (n - 1) + 1 for d, n in zip(dilation, (r, s))]
         padding = padding_of(layer, shape[2:], span, stride)
 
-        def forward(x, weights):
+        def forward(inputs, weights):
             bias = weights[places[1]] if len(places) > 1 else None
-            return F.conv2d(F.pad(x, padding), weights[places[0]].permute(0, 3, 1, 2), bias, stride, 0, dilation, groups)
+            return F.conv2d(F.pad(inputs[0], padding), weights[places[0]].permute(0, 3, 1, 2), bias, stride, 0, dilation, groups)
         return forward
 
-    def linear(self, layer, shape):
-        places = self.add_weights(self.named("linear"), layer, (layer["linear"], shape[1]), shape[1], layer["linear"])
-        return lambda x, weights: F.linear(x, weights[places[0]], weights[places[1]] if len(places) > 1 else None)
+    def linear(self, layer, shape, name):
+        places = self.add_weights(name, layer, (layer["linear"], shape[1]), shape[1], layer["linear"])
+        return lambda inputs, weights: F.linear(inputs[0], weights[places[0]], weights[places[1]] if len(places) > 1 else None)
 
-    def max_pool(self, layer, shape):
+    def max_pool(self, layer, shape, name):
         window = pair(layer["max_pool"])
-        stride = pair(layer.get("stride", window))
+        stride, ceil = pair(layer.get("stride", window)), layer.get("rounding") == "ceil"
         padding = padding_of(layer, shape[2:], window, stride)
-        return lambda x, weights: F.max_pool2d(F.pad(x, padding, value=-math.inf), window, stride)
+        return lambda inputs, weights: F.max_pool2d(F.pad(inputs[0], padding, value=-math.inf), window, stride, ceil_mode=ceil)
 
-    def avg_pool(self, layer, shape):
+    def avg_pool(self, layer, shape, name):
         window = pair(layer["avg_pool"])
-        stride = pair(layer.get("stride", window))
+        stride, ceil = pair(layer.get("stride", window)), layer.get("rounding") == "ceil"
         padding = pair(layer.get("padding", 0))
-        return lambda x, weights: F.avg_pool2d(x, window, stride, padding, count_include_pad=layer.get("count_padding", False))
+        return lambda inputs, weights: F.avg_pool2d(inputs[0], window, stride, padding, ceil_mode=ceil,
+                                                    count_include_pad=layer.get("count_padding", False))
 
-    def flatten(self, layer, shape):
-        return lambda x, weights: x.permute(0, 2, 3, 1).reshape(x.shape[0], -1)
+    def global_avg_pool(self, layer, shape, name):
+        return lambda inputs, weights: inputs[0].mean((2, 3))
 
-    def activation(self, layer, shape):
-        return lambda x, weights: x
+    def flatten(self, layer, shape, name):
+        return lambda inputs, weights: inputs[0].permute(0, 2, 3, 1).reshape(inputs[0].shape[0], -1)
+
+    def batch_norm(self, layer, shape, name):
+        return lambda inputs, weights: inputs[0]
+
+    activation = batch_norm
+
+    def add_layer(self, layer, shape, name):
+        return lambda inputs, weights: inputs[0] + inputs[1]
+
+    def concat(self, layer, shape, name):
+        return lambda inputs, weights: torch.cat(inputs, 1)
+
+    def shortcut(self, layer, shape, name):
+        stride, more = layer.get("stride", 1), (layer["shortcut"] - shape[1]) // 2
+        return lambda inputs, weights: F.pad(inputs[0][:, :, ::stride, ::stride], [0, 0, 0, 0, more, more])
 
     def losses(self, x, t, weights, smoothing):
         """Of each image."""
-        for layer in self.layers:
-            x = layer(x, weights)
+        outputs = [x]
+        for function, inputs in self.layers:
+            outputs.append(function([outputs[i + 1] for i in inputs], weights))
+        x = outputs[-1]
         if self.binary:
             target = (1 - smoothing) * t.to(x.dtype) + smoothing / 2
             return F.binary_cross_entropy_with_logits(x[:, 0], target, reduction="none")
@@ -187,10 +293,10 @@ class Network:
 # ---- runs ----
 
 def make_optimizer(weights, o):
-    f32 = {key: float(np.float32(value)) for key, value in o.items() if isinstance(value, float)}  # as fovea holds them
+    held = {key: f32(value) for key, value in o.items() if isinstance(value, float)}
     if o["rule"] == "sgd":
-        return torch.optim.SGD(weights, f32["learning_rate"], f32["momentum"], weight_decay=f32["weight_decay"], nesterov=o["nesterov"])
-    return torch.optim.Adam(weights, f32["learning_rate"], (f32["beta1"], f32["beta2"]), f32["epsilon"], f32["weight_decay"])
+        return torch.optim.SGD(weights, held["learning_rate"], held["momentum"], weight_decay=held["weight_decay"], nesterov=o["nesterov"])
+    return torch.optim.Adam(weights, held["learning_rate"], (held["beta1"], held["beta2"]), held["epsilon"], held["weight_decay"])
 
 
 def normalise(pixels):
@@ -201,10 +307,11 @@ def normalise(pixels):
 
 
 def train(network, data, run, steps, dtype, weights=None):
-    """Mean losses before each update, and the norms of the first gradients."""
+    """Mean losses before each update, the norms of the first gradients, and those of the running statistics at the end."""
     x, t = data[0].to(dtype), data[1].long()
-    tensors = [torch.from_numpy(w).to(dtype, copy=True).requires_grad_() for w in weights or network.weights]
-    optimizer = make_optimizer(tensors, run["optimizer"])
+    tensors = [torch.from_numpy(w).to(dtype, copy=True).requires_grad_(trained)
+               for w, trained in zip(weights or network.weights, network.trained)]
+    optimizer = make_optimizer([w for w in tensors if w.requires_grad], run["optimizer"])
     smoothing = float(np.float32(run["label_smoothing"]))
     means, norms = [], None
     for step in range(steps):
@@ -213,22 +320,22 @@ def train(network, data, run, steps, dtype, weights=None):
         optimizer.zero_grad()
         losses = network.losses(x[batch], t[batch], tensors, smoothing)
         losses.mean().backward()
-        norms = norms or {name: w.grad.double().norm().item() for name, w in zip(network.names, tensors)}
+        norms = norms or {name: w.grad.double().norm().item() for name, w in zip(network.names, tensors) if w.requires_grad}
         optimizer.step()
         means.append(losses.detach().double().mean().item())
-    return means, norms
+    return means, norms, {name: w.double().norm().item() for name, w in zip(network.names, tensors) if not w.requires_grad}
 
 
 def spread(network, data, run):
     """The largest difference of each loss between a run and others, their initial weights moved by one unit in the last place."""
-    plain, _ = train(network, data, run, LONG_STEPS, torch.float32)
+    plain = train(network, data, run, LONG_STEPS, torch.float32)[0]
     largest = np.zeros(LONG_STEPS)
     for attempt in range(PERTURBED_RUNS):
         moved = []
         for number, weight in enumerate(network.weights):
             up = (words(attempt, DRAW_TEST, ULPS + number, weight.size) & np.uint32(1)).reshape(weight.shape)
             moved.append(np.nextafter(weight, np.where(up == 1, np.float32(np.inf), np.float32(-np.inf))))
-        losses, _ = train(network, data, run, LONG_STEPS, torch.float32, moved)
+        losses = train(network, data, run, LONG_STEPS, torch.float32, moved)[0]
         largest = np.maximum(largest, np.abs(np.array(losses) - plain))
     return plain, largest.tolist()
 
@@ -253,11 +360,13 @@ def try_seed(seed, name, model, batch, optimizer, smoothing):
     run["sha256"] = {"weights": hashlib.sha256(b"".join(w.astype("<f4").tobytes() for w in network.weights)).hexdigest(),
                      "pixels": hashlib.sha256(pixels.tobytes()).hexdigest(),
                      "labels": hashlib.sha256(labels.astype("<i4").tobytes()).hexdigest()}
-    run["losses_f32"], _ = train(network, data, run, STEPS, torch.float32)
-    run["losses_f64"], run["gradient_norms"] = train(network, data, run, STEPS, torch.float64)
+    run["losses_f32"] = train(network, data, run, STEPS, torch.float32)[0]
+    run["losses_f64"], run["gradient_norms"], running = train(network, data, run, STEPS, torch.float64)
+    if running:
+        run["running_norms"] = running
     if name in LONG_RUNS:
         losses, largest = spread(network, data, run)
-        exact, _ = train(network, data, run, LONG_STEPS, torch.float64)
+        exact = train(network, data, run, LONG_STEPS, torch.float64)[0]
         if max(abs(a - b) for a, b in zip(losses, exact)) > 3 * max(largest):
             return None
         run["long"] = {"losses_f32": losses, "spread": largest}

@@ -26,7 +26,8 @@ struct Run {
   float learning_rate = 0, weight_decay = 0, smoothing = 0;
   std::string weights_sha256, pixels_sha256, labels_sha256;
   std::vector<double> losses_f32, losses_f64;    // mean of each batch, before its update
-  std::map<std::string, double> gradient_norms;  // of the first step, in double, by parameter
+  std::map<std::string, double> gradient_norms;  // of the first step, in double, by trained parameter
+  std::map<std::string, double> running_norms;   // of the running statistics after the last step, in double, by name
   Long longer;                                   // empty in most runs
 };
 
@@ -48,6 +49,7 @@ inline Run read_run(const nlohmann::json& json) {
   read("losses_f32", run.losses_f32);
   read("losses_f64", run.losses_f64);
   read("gradient_norms", run.gradient_norms);
+  if (json.contains("running_norms")) read("running_norms", run.running_norms);
   const nlohmann::json &optimizer = json.at("optimizer"), &hashes = json.at("sha256");
   run.rule = read_rule(optimizer);
   run.learning_rate = optimizer.at("learning_rate").get<float>();

@@ -93,10 +93,10 @@ class Trained {
     return metrics.loss_sum / static_cast<double>(metrics.counted);
   }
 
-  double gradient_norm(const std::string& parameter) {  // in f64 only
-    const Tensor gradient = session_.plan(0).tensor(parameter + ".grad");
-    std::vector<double> values(static_cast<size_t>(gradient.shape.elements()));
-    backend_->device().download(values.data(), gradient.data, gradient.bytes(), session_.stream());
+  double norm(const std::string& value) {  // in f64 only
+    const Tensor tensor = session_.plan(0).tensor(value);
+    std::vector<double> values(static_cast<size_t>(tensor.shape.elements()));
+    backend_->device().download(values.data(), tensor.data, tensor.bytes(), session_.stream());
     session_.stream().synchronize();
     double sum = 0;
     for (const double value : values) sum += value * value;
@@ -180,8 +180,23 @@ TEST(WholeStepInDouble, GivesTheGoldenGradients) {
     Trained trained(run, {.backend = "reference", .dtype = DType::f64});
     trained.step();
     for (const auto& [parameter, norm] : run.gradient_norms)
-      EXPECT_NEAR(trained.gradient_norm(parameter), norm, f64_tolerance * norm) << run.name << ": " << parameter;
+      EXPECT_NEAR(trained.norm(parameter + ".grad"), norm, f64_tolerance * norm) << run.name << ": " << parameter;
   }
+}
+
+TEST(WholeStepInDouble, GivesTheGoldenRunningStatistics) {
+  size_t statistics = 0;
+  for (const golden::Run& run : golden::read_runs()) {
+    if (run.running_norms.empty()) continue;
+    Trained trained(run, {.backend = "reference", .dtype = DType::f64});
+    for (size_t step = 0; step < run.losses_f64.size(); ++step) trained.step();
+    for (const auto& [name, norm] : run.running_norms) {
+      const double tolerance = name.ends_with("running_variance") ? 0x1p-23 : f64_tolerance;  // Update::Running::unbias is a float
+      EXPECT_NEAR(trained.norm(name), norm, tolerance * norm) << run.name << ": " << name;
+    }
+    statistics += run.running_norms.size();
+  }
+  EXPECT_GE(statistics, 20u);
 }
 
 }  // namespace
