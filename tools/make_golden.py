@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/losses.json: what PyTorch makes of the shipped networks, for fovea to be held against.
+"""Writes what PyTorch computes, for fovea to be held against.
 
-usage: make_golden.py [FILE]      FILE: default tests/golden/losses.json
+usage: make_golden.py steps [FILE]        training steps of networks; FILE: default tests/golden/losses.json
+       make_golden.py operators [FILE]    single operators; FILE: default tests/golden/operators.json
 
-Needs Python 3.11, NumPy and PyTorch (CPU). Weights, pixels and labels come from the same counters of Philox as in fovea
+Needs Python 3.11, NumPy and PyTorch (CPU). Weights, pixels and labels of the steps come from the same counters of Philox as in fovea
 (tests/golden/README.md), so nothing but the losses has to be stored.
 """
 import hashlib
@@ -17,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+import golden_operators
 
 ROOT = Path(__file__).resolve().parent.parent
 DRAW_INIT, DRAW_TEST = 4, 8
@@ -373,18 +376,36 @@ def try_seed(seed, name, model, batch, optimizer, smoothing):
     return run
 
 
-def main():
-    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
-        print(__doc__)
-        return 2
-    torch.set_num_threads(1)
+def made_by():
+    return f"tools/make_golden.py, PyTorch {torch.__version__.split('+')[0]}"
+
+
+def write_steps(path):
     runs = [make_run(*run) for run in RUNS]
-    text = json.dumps({"made_by": f"tools/make_golden.py, PyTorch {torch.__version__.split('+')[0]}", "runs": runs}, indent=1)
-    path = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "tests" / "golden" / "losses.json"
-    path.write_text(text + "\n")
+    path.write_text(json.dumps({"made_by": made_by(), "runs": runs}, indent=1) + "\n")
     for run in runs:
         print(f"{run['name']:18}  loss {run['losses_f64'][0]:.6f} -> {run['losses_f64'][-1]:.6f}  f32 - f64 at most "
               f"{max(abs(a / b - 1) for a, b in zip(run['losses_f32'], run['losses_f64'])):.1e} relative")
+
+
+def write_operators(path):
+    """A line for each case, and for each of its tensors."""
+    lines = []
+    for case in golden_operators.make_cases():
+        tensors = ",\n".join(f"   {json.dumps(name)}: {json.dumps(values)}" for name, values in case.pop("tensors").items())
+        lines.append(f"  {json.dumps(case)[:-1]}, \"tensors\": {{\n{tensors}}}}}")
+    path.write_text(f'{{"made_by": {json.dumps(made_by())}, "cases": [\n' + ",\n".join(lines) + "\n]}\n")
+    print(f"{len(lines)} cases")
+
+
+def main():
+    commands = {"steps": (write_steps, "losses.json"), "operators": (write_operators, "operators.json")}
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in commands:
+        print(__doc__)
+        return 2
+    torch.set_num_threads(1)
+    write, name = commands[sys.argv[1]]
+    write(Path(sys.argv[2]) if sys.argv[2:] else ROOT / "tests" / "golden" / name)
     return 0
 
 
