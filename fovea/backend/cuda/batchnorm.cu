@@ -223,7 +223,7 @@ void batch_norm_backward(const BatchNormBackward& op, const Buffers& buffers, co
 template <class Op, class Function>
 KernelPtr norm_kernel(const Op& op, Function function) {
   require_float(op, op.types);
-  require_countable(op, op.c);
+  require_countable(op, 4 * op.c);  // two sums for each part and two totals: more parts than one only where channels are few
   const Grid grid = grid_of(op.rows, op.c);
   return kernel(std::to_string(grid.parts) + " parts of the rows", op, function, grid.floats() * sizeof(float));
 }
