@@ -11,6 +11,7 @@ void add_train(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_models(CLI::App& program);
 void add_plan(CLI::App& program);
+void add_diff(CLI::App& program);
 void add_doctor(CLI::App& program);
 void add_table(CLI::App& program);
 void add_plot(CLI::App& program);

@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   cli::add_eval(program);
   cli::add_models(program);
   cli::add_plan(program);
+  cli::add_diff(program);
   cli::add_doctor(program);
   cli::add_table(program);
   cli::add_plot(program);

@@ -59,7 +59,7 @@ std::vector<Step> make_steps(const Graph& graph, const Assignment& assignment) {
       const std::span<const Node> run = neighbours(graph, i, assignment);
       if (std::optional<Claim> claim = backend.claim({graph, run, uses}, assignment.limits)) {
         steps.push_back({node.name, std::move(claim->name), std::string(backend.name()), node.micro_batch, macs_of(run.first(claim->nodes)),
-                         std::move(claim->in), std::move(claim->out), std::move(claim->kernel)});
+                         std::move(claim->in), std::move(claim->out), std::move(claim->kernel), i, claim->nodes});
         i += claim->nodes;
         continue;
       }
@@ -71,7 +71,9 @@ std::vector<Step> make_steps(const Graph& graph, const Assignment& assignment) {
               fovea::macs_of(node.op),
               node.in,
               node.out,
-              make(backend, node.op, assignment.limits)};
+              make(backend, node.op, assignment.limits),
+              i,
+              1};
     drop_unread_outputs(graph, uses, step.out);
     steps.push_back(std::move(step));
     ++i;

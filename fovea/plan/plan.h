@@ -18,6 +18,7 @@ struct Step {
   int64_t macs = 0;
   std::vector<graph::ValueId> in, out;
   KernelPtr kernel;
+  size_t first_node = 0, nodes = 0;  // of the graph that this step stands for; none for a reorder
 };
 
 struct Placement {

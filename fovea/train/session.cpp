@@ -8,6 +8,7 @@
 
 #include "fovea/base/error.h"
 #include "fovea/base/sha256.h"
+#include "fovea/model/init.h"
 
 namespace fovea::train {
 
@@ -116,6 +117,17 @@ Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch) {
         .note("so are the weights, or so large that the layers overflow")
         .help("train with a smaller learning_rate, other initial weights or another normalisation");
   return scores_of(metrics);
+}
+
+std::vector<io::NamedTensor> initial_weights(const model::Network& network, uint64_t seed) {
+  std::vector<io::NamedTensor> weights;
+  for (const model::Parameter& parameter : network.parameters) {
+    io::NamedTensor weight{parameter.name, DType::f32, parameter.shape, {}};
+    weight.bytes.resize(static_cast<size_t>(parameter.shape.elements()) * bytes_of(DType::f32));
+    model::draw_weights(parameter, seed, {weight.bytes.data(), weight.dtype, weight.shape});
+    weights.push_back(std::move(weight));
+  }
+  return weights;
 }
 
 std::string weights_sha256(const std::vector<io::NamedTensor>& weights) {

@@ -65,6 +65,9 @@ Scores scores_of(const Metrics& metrics);
 // Runs an evaluation plan of `batch` images over all `count` stored images. Throws Error (numeric) if a loss is NaN or infinite.
 Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch);
 
+// Drawn on the host, in the network's order.
+std::vector<io::NamedTensor> initial_weights(const model::Network& network, uint64_t seed);
+
 std::string weights_sha256(const std::vector<io::NamedTensor>& weights);  // of their bytes, one after another
 
 }  // namespace fovea::train

@@ -7,7 +7,6 @@
 #include "fovea/backend/registry.h"
 #include "fovea/base/error.h"
 #include "fovea/base/thread.h"
-#include "fovea/model/init.h"
 #include "fovea/plan/inspect.h"
 
 namespace fovea::train {
@@ -16,17 +15,6 @@ namespace {
 constexpr size_t training_plan = 0;
 constexpr int64_t timed_every = 256;             // steps between two whose parts are timed, which costs a clock read per part
 constexpr double seconds_between_reports = 0.1;  // reading the metrics waits for the device
-
-std::vector<io::NamedTensor> initial_weights(const model::Network& network, uint64_t seed) {
-  std::vector<io::NamedTensor> weights;
-  for (const model::Parameter& parameter : network.parameters) {
-    io::NamedTensor weight{parameter.name, DType::f32, parameter.shape, {}};
-    weight.bytes.resize(static_cast<size_t>(parameter.shape.elements()) * bytes_of(DType::f32));
-    model::draw_weights(parameter, seed, {weight.bytes.data(), weight.dtype, weight.shape});
-    weights.push_back(std::move(weight));
-  }
-  return weights;
-}
 
 }  // namespace
 

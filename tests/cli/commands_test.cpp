@@ -20,7 +20,7 @@ std::vector<json> lines_of(const std::string& text) {
 
 TEST(Help, BeginsWithWhatToType) {
   const Program program;
-  for (const std::string command : {"train", "eval", "models", "plan", "doctor", "table"}) {
+  for (const std::string command : {"train", "eval", "models", "plan", "diff", "doctor", "table"}) {
     const Ran help = program.run(command + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_LT(help.out.find("Examples:\n  fovea " + command), help.out.find("OPTIONS")) << help.out;
@@ -104,6 +104,20 @@ TEST(Plan, ShowsStepsAndMemory) {
   const Ran evaluation = program.run("plan recipes/lenet5_mnist.toml --phase evaluation");
   EXPECT_EQ(evaluation.code, 0) << evaluation.error;
   EXPECT_FALSE(has(evaluation.out, "backward")) << evaluation.out;
+}
+
+TEST(Diff, ComparesTwoBackends) {
+  const Program program;
+  const Ran diff = program.run("diff {}/tiny.toml reference eigen --batch 3 --steps 2");
+  ASSERT_EQ(diff.code, 0) << diff.error;
+  EXPECT_TRUE(has(diff.out, "batch 3, 2 training steps: reference and eigen")) << diff.out;
+  EXPECT_TRUE(has(diff.out, ", 0 beyond it")) << diff.out;
+  EXPECT_FALSE(has(diff.out, "conv1")) << diff.out;
+  const Ran all = program.run("diff {}/tiny.toml reference reference --all --data synthetic:8x8x1:4:50:30");
+  ASSERT_EQ(all.code, 0) << all.error;
+  EXPECT_TRUE(has(all.out, "conv1.weight.grad")) << all.out;
+  EXPECT_FALSE(has(all.out, "ULP")) << all.out;
+  EXPECT_EQ(program.run("diff {}/tiny.toml reference eigen --data synthetic:8x8x1:4:3:1").code, 3);
 }
 
 TEST(Doctor, FindsAWorkingMachine) {

@@ -48,7 +48,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Failure{"eval {}/cut.safetensors --data digits", 4, "cut.safetensors"},
                     Failure{"table {}/absent.json", 4, "absent.json"}, Failure{"table {}/result.json", 4, "result.json"},
                     Failure{tiny + "--data synthetic:8x8x1:4 --backend tpu", 5, "tpu"},
-                    Failure{"plan --model lenet5 --backend tpu", 5, "eigen"}));
+                    Failure{"plan --model lenet5 --backend tpu", 5, "eigen"}, Failure{"diff lenet5 reference tpu", 5, "eigen"},
+                    Failure{"diff lenet5 reference", 2, "b is required"},
+                    Failure{"diff lenet5 reference eigen --model mlp", 2, "--model"}));
 
 TEST(ExitCode, SevenNamesTheLayerThatGaveNaN) {
   const Program program;
