@@ -69,10 +69,11 @@ void print_all(const Diff& diff, int64_t steps) {
 
 void compare(const Arguments& arguments) {
   const train::Recipe recipe = recipe_of(arguments);
-  model::Network network = model::load_network(recipe.model);
-  const data::Dataset dataset = data::load(data_of(recipe, network, arguments.steps));
+  const model::Network as_written = model::load_network(recipe.model);
+  const data::Dataset dataset = data::load(data_of(recipe, as_written, arguments.steps));
   const data::Images& images = dataset.train;
-  model::check_fits(network, {dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(dataset.classes.size())});
+  const model::Network network =
+      model::fitted(as_written, {dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(dataset.classes.size())});
   if (images.count < recipe.batch)
     throw Error(ExitCode::config, fmt::format("a batch of {} is more than the {} training images", recipe.batch, images.count))
         .help("give a smaller --batch");

@@ -78,10 +78,8 @@ TEST(Schedule, MilestonesDropAtTheUpdateThatTheyName) {
 
 // He et al., CVPR 2016: 0.1, divided by 10 at 32k and 48k updates, of 50,000 images in batches of 128.
 TEST(Schedule, MilestonesHitThePublishedUpdates) {
-  Recipe recipe = recipe_with("milestones");
-  recipe.learning_rate = 0.1;
-  recipe.milestones = {81.8414, 122.7621};
-  const auto rate = [&](int64_t step) { return learning_rate(recipe, step, int64_t{164} * 391, 391); };
+  const Recipe recipe = read_recipe("recipes/resnet20_cifar10.toml", {});
+  const auto rate = [&](int64_t step) { return learning_rate(recipe, step, recipe.epochs * 391, 391); };
   EXPECT_EQ(rate(0), 0.1);
   EXPECT_EQ(rate(31999), 0.1);
   EXPECT_DOUBLE_EQ(rate(32000), 0.01);
