@@ -45,6 +45,7 @@ class Launched {
     inputs_ = graph::inputs_of(op);
   }
 
+  // On the host it is this memory that the operator reads, and no copy.
   void read(std::span<const std::byte> bytes) {
     const graph::Type& type = inputs_[buffers_.in.size()];
     memory_.push_back(device_.resident(bytes, *stream_));
@@ -56,8 +57,12 @@ class Launched {
     read(std::as_bytes(std::span(values)));
   }
 
+  template <class T>
+  void read(std::vector<T>&&) = delete;
+
   void operator()() {
     workspace_ = device_.allocate(kernel_->workspace_bytes());
+    device_.fill(workspace_->data(), std::byte{0xFF}, kernel_->workspace_bytes(), *stream_);  // NaN
     kernel_->bind(buffers_, workspace_->data());
     kernel_->run(*stream_);
     stream_->synchronize();
@@ -159,10 +164,11 @@ TEST_P(Huge, ConvolvesMoreThan2To31Pixels) {
   if (!has_memory_for_inputs(10)) GTEST_SKIP() << "needs 10 GiB of device memory";
   const auto x = nine_images();
   const Conv2dShape shape = {.n = images, .h = side, .w = side, .c = 1, .k = 1, .window = sparse};
+  const std::vector<float> w = {1, 2, 3, 4, 5, 6, 7, 8, 9};
   {
     Launched forward(*backend_, Conv2dForward{.shape = shape, .types = {}});
     forward.read(x->bytes());
-    forward.read(std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9});
+    forward.read(w);
     forward();
     EXPECT_EQ(forward.result<float>(0, images * outputs_of_an_image - 2, 2), (std::vector<float>{0, 5 * 6}));
     EXPECT_EQ(forward.result<float>(0, (images - 1) * outputs_of_an_image - 1, 3), (std::vector<float>{0, 7 * 8, 0}));
