@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "fovea/backend/augment_pixels.h"
 #include "fovea/backend/eigen/backend.h"
@@ -46,11 +47,50 @@ const uint8_t* pixels_of(const Augment& op, const AugmentRule& rule, const Place
   return line.pixels;
 }
 
-void augment(const Augment& op, const Buffers& buffers, void* workspace) {
+// The axes of the tensor in the order of `tag`; none if it is no order of n, h, w and c.
+std::optional<std::array<int, 4>> axes_of(std::string_view tag) {
+  constexpr std::string_view letters = "nhwc";
+  std::array<int, 4> axes{};
+  if (tag.size() != 4) return std::nullopt;
+  for (size_t i = 0; i < 4; ++i) {
+    const size_t axis = letters.find(tag[i]);
+    if (axis == std::string_view::npos || tag.find(tag[i]) != i) return std::nullopt;
+    axes[i] = static_cast<int>(axis);
+  }
+  return axes;
+}
+
+// Sizes and strides of x in the order of the axes of y.
+struct Permutation {
+  std::array<int64_t, 4> sizes, strides;
+};
+
+Permutation permutation(const Reorder& op) {
+  const std::array<int, 4> from = *axes_of(op.from), to = *axes_of(op.to);
+  std::array<int64_t, 4> strides{};  // of x, by axis
+  int64_t stride = 1;
+  for (size_t i = 4; i-- > 0; stride *= op.shape[from[i]]) strides[static_cast<size_t>(from[i])] = stride;
+  Permutation result;
+  for (size_t i = 0; i < 4; ++i) {
+    result.sizes[i] = op.shape[to[i]];
+    result.strides[i] = strides[static_cast<size_t>(to[i])];
+  }
+  return result;
+}
+
+}  // namespace
+
+template <>
+Units units_of(const Augment& op) {
+  const int64_t line = op.w * op.c;
+  return {op.n, op.h * line + 4 * line, 2 * line + (line + 3) / 4};
+}
+template <>
+void run_part(const Augment& op, const Range& images, const Buffers& buffers, void* workspace) {
   const uint8_t* pixels = buffers.in[0].as<uint8_t>().data();
   const int32_t* labels = buffers.in[1].as<int32_t>().data();
   const StepControl& control = buffers.in[2].as_struct<StepControl>();
-  float* y = output(buffers, 0);
+  float* y = output(buffers, 0) + images.first * op.h * op.w * op.c;
   int32_t* t = buffers.out[1].as<int32_t>().data();
   const AugmentRule rule = rule_of(op);
   const Line line = line_in(op, workspace);
@@ -60,7 +100,7 @@ void augment(const Augment& op, const Buffers& buffers, void* workspace) {
     line.scale[i] = factors.scale;
     line.shift[i] = factors.shift;
   }
-  for (int64_t n = 0; n < op.n; ++n) {
+  for (int64_t n = images.first; n < images.first + images.count; ++n) {
     const Placement placement = place_image(rule, control, n);
     t[n] = placement.image < 0 ? ignored_label : labels[placement.image];
     for (int64_t h = 0; h < op.h; ++h, y += line.elements) {
@@ -73,35 +113,17 @@ void augment(const Augment& op, const Buffers& buffers, void* workspace) {
   }
 }
 
-// The axes of the tensor in the order of `tag`; empty if it is no order of n, h, w and c.
-std::vector<int> axes_of(std::string_view tag) {
-  std::vector<int> axes;
-  for (const char letter : tag) {
-    const size_t axis = std::string_view("nhwc").find(letter);
-    if (axis < 4 && std::find(axes.begin(), axes.end(), static_cast<int>(axis)) == axes.end()) axes.push_back(static_cast<int>(axis));
-  }
-  return axes.size() == tag.size() && tag.size() == 4 ? axes : std::vector<int>();
+template <>
+Units units_of(const Reorder& op) {
+  const Permutation by = permutation(op);
+  return {by.sizes[0], 4 * by.sizes[1] * by.sizes[2] * by.sizes[3]};
 }
-
-// Sizes and strides of x in the order of the axes of y.
-struct Permutation {
-  std::array<int64_t, 4> sizes, strides;
-};
-
-Permutation permutation(const Reorder& op, const std::vector<int>& from, const std::vector<int>& to) {
-  std::array<int64_t, 4> strides{};  // of x, by axis
-  int64_t stride = 1;
-  for (size_t i = 4; i-- > 0; stride *= op.shape[from[i]]) strides[static_cast<size_t>(from[i])] = stride;
-  Permutation result;
-  for (size_t i = 0; i < 4; ++i) {
-    result.sizes[i] = op.shape[to[i]];
-    result.strides[i] = strides[static_cast<size_t>(to[i])];
-  }
-  return result;
-}
-
-void permute(const Permutation& by, const float* x, float* y) {
-  for (int64_t i = 0; i < by.sizes[0]; ++i)
+template <>
+void run_part(const Reorder& op, const Range& range, const Buffers& buffers, void*) {
+  const Permutation by = permutation(op);
+  const float* x = input(buffers, 0);
+  float* y = output(buffers, 0) + range.first * by.sizes[1] * by.sizes[2] * by.sizes[3];
+  for (int64_t i = range.first; i < range.first + range.count; ++i)
     for (int64_t j = 0; j < by.sizes[1]; ++j)
       for (int64_t k = 0; k < by.sizes[2]; ++k) {
         const float* from = x + i * by.strides[0] + j * by.strides[1] + k * by.strides[2];
@@ -109,20 +131,15 @@ void permute(const Permutation& by, const float* x, float* y) {
       }
 }
 
-}  // namespace
-
 KernelPtr EigenBackend::make(const Augment& op, const Limits& limits) {
   const size_t channels = static_cast<size_t>(op.c);
   if (op.types.y != DType::f32 || op.mean.size() != channels || op.deviation.size() != channels) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, augment, 2 * op.w * op.c + (op.w * op.c + 3) / 4);
+  return loops(op);
 }
 
 KernelPtr EigenBackend::make(const Reorder& op, const Limits& limits) {
-  const std::vector<int> from = axes_of(op.from), to = axes_of(op.to);
-  if (op.dtype != DType::f32 || from.empty() || to.empty()) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, [by = permutation(op, from, to)](const Reorder&, const Buffers& buffers, void*) {
-    permute(by, input(buffers, 0), output(buffers, 0));
-  });
+  if (op.dtype != DType::f32 || !axes_of(op.from) || !axes_of(op.to)) return ReferenceBackend::make(op, limits);
+  return loops(op);
 }
 
 }  // namespace fovea::eigen

@@ -26,8 +26,16 @@ class EigenBackend : public reference::ReferenceBackend {
   KernelPtr make(const MaxPoolBackward&, const Limits&) override;
   KernelPtr make(const AvgPoolForward&, const Limits&) override;
   KernelPtr make(const AvgPoolBackward&, const Limits&) override;
+  KernelPtr make(const BatchNormForward&, const Limits&) override;
+  KernelPtr make(const BatchNormInference&, const Limits&) override;
+  KernelPtr make(const BatchNormBackward&, const Limits&) override;
   KernelPtr make(const ActivationForward&, const Limits&) override;
   KernelPtr make(const ActivationBackward&, const Limits&) override;
+  KernelPtr make(const Add&, const Limits&) override;
+  KernelPtr make(const ConcatForward&, const Limits&) override;
+  KernelPtr make(const ConcatBackward&, const Limits&) override;
+  KernelPtr make(const ShortcutForward&, const Limits&) override;
+  KernelPtr make(const ShortcutBackward&, const Limits&) override;
   KernelPtr make(const DropoutForward&, const Limits&) override;
   KernelPtr make(const DropoutBackward&, const Limits&) override;
   KernelPtr make(const SoftmaxCrossEntropyForward&, const Limits&) override;
@@ -35,6 +43,7 @@ class EigenBackend : public reference::ReferenceBackend {
   KernelPtr make(const BinaryCrossEntropyForward&, const Limits&) override;
   KernelPtr make(const BinaryCrossEntropyBackward&, const Limits&) override;
   KernelPtr make(const Score&, const Limits&) override;
+  KernelPtr make(const GradientNorm&, const Limits&) override;
   KernelPtr make(const Update&, const Limits&) override;
 };
 

@@ -40,9 +40,7 @@ bool is_relu(const ActivationBackward* op) {
   return op != nullptr && op->activation == Activation::relu && op->into == Into::overwrite && in_float(op->types);
 }
 bool is_suited(const Conv2dShape& shape, const Types& types) { return in_float(types) && direct_suits(shape); }
-bool is_suited(const PoolShape& shape, const Types& types) {
-  return in_float(types) && argmax_dtype(shape.window) == DType::u8 && shape.rounding == Rounding::floor;
-}
+bool is_suited(const PoolShape& shape, const Types& types) { return in_float(types) && argmax_dtype(shape.window) == DType::u8; }
 
 // The node that computed a maximum with this argmax; nullptr if there is none.
 const Node* pool_of(const graph::Graph& graph, ValueId argmax) {

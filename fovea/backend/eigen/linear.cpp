@@ -37,12 +37,6 @@ FOVEA_CLONES void add_bias(int64_t elements, int64_t period, const float* __rest
   }
 }
 
-void bias_forward(const BiasForward& op, const Buffers& buffers, void* workspace) {
-  float* repeated = static_cast<float*>(workspace);
-  for (int64_t row = 0; row < rows_in_period(op.k); ++row) std::copy_n(input(buffers, 1), op.k, repeated + row * op.k);
-  add_bias(op.rows * op.k, rows_in_period(op.k) * op.k, input(buffers, 0), repeated, output(buffers, 0));
-}
-
 void bias_backward(const BiasBackward& op, const Buffers& buffers, void* workspace) {
   ColumnSums sums(op.k);
   sums.clear(workspace);
@@ -53,6 +47,18 @@ void bias_backward(const BiasBackward& op, const Buffers& buffers, void* workspa
 std::string product_name() { return fmt::format("Eigen product ({})", products().isa); }
 
 }  // namespace
+
+template <>
+Units units_of(const BiasForward& op) {
+  return {op.rows, 2 * op.k, rows_in_period(op.k) * op.k};
+}
+template <>
+void run_part(const BiasForward& op, const Range& rows, const Buffers& buffers, void* workspace) {
+  float* repeated = static_cast<float*>(workspace);
+  const int64_t first = rows.first * op.k;
+  for (int64_t row = 0; row < rows_in_period(op.k); ++row) std::copy_n(input(buffers, 1), op.k, repeated + row * op.k);
+  add_bias(rows.count * op.k, rows_in_period(op.k) * op.k, input(buffers, 0) + first, repeated, output(buffers, 0) + first);
+}
 
 KernelPtr EigenBackend::make(const LinearForward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
@@ -67,8 +73,7 @@ KernelPtr EigenBackend::make(const LinearBackwardFilter& op, const Limits& limit
   return kernel(product_name(), op, linear_backward_filter);
 }
 KernelPtr EigenBackend::make(const BiasForward& op, const Limits& limits) {
-  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, bias_forward, rows_in_period(op.k) * op.k);
+  return in_float(op.types) ? loops(op) : ReferenceBackend::make(op, limits);
 }
 KernelPtr EigenBackend::make(const BiasBackward& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);

@@ -23,13 +23,21 @@ template <class Body>
   }
 }
 
-// body(n, p, q, output pixel) for every output pixel.
+// body(n, p, q, output pixel) for every output pixel of some images.
 template <class Body>
-[[gnu::always_inline]] inline void for_each_output(const PoolShape& shape, Body body) {
-  int64_t pixel = 0;
-  for (int64_t n = 0; n < shape.n; ++n)
-    for (int64_t p = 0; p < shape.p(); ++p)
-      for (int64_t q = 0; q < shape.q(); ++q) body(n, p, q, pixel++);
+[[gnu::always_inline]] inline void for_each_output(const PoolShape& shape, const Range& images, Body body) {
+  const int64_t p_count = shape.p(), q_count = shape.q();
+  int64_t pixel = images.first * p_count * q_count;
+  for (int64_t n = images.first; n < images.first + images.count; ++n)
+    for (int64_t p = 0; p < p_count; ++p)
+      for (int64_t q = 0; q < q_count; ++q) body(n, p, q, pixel++);
+}
+
+int64_t input_floats(const PoolShape& shape) { return shape.h * shape.w * shape.c; }  // of one image
+int64_t output_floats(const PoolShape& shape) { return shape.p() * shape.q() * shape.c; }
+
+void clear(const PoolShape& shape, const Range& images, float* dx) {
+  std::fill_n(dx + images.first * input_floats(shape), images.count * input_floats(shape), 0.0f);
 }
 
 // ---- maxima with places of two bytes; pool_loops.h has those of one ----
@@ -48,10 +56,17 @@ struct Largest {
   }
 }
 
-FOVEA_CLONES void large_max_pool(const PoolShape& shape, const float* x, float* y, uint16_t* argmax, int32_t* places) {
-  for_each_output(shape, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
-    const float* image = x + n * shape.h * shape.w * shape.c;
-    const Largest largest{y + pixel * shape.c, places};
+struct LargeMaxPool {
+  const float* x;
+  float* y;
+  uint16_t* argmax;  // may be absent
+  int32_t* places;
+};
+
+FOVEA_CLONES void large_max_pool(const PoolShape& shape, const Range& images, const LargeMaxPool& pool) {
+  for_each_output(shape, images, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
+    const float* image = pool.x + n * shape.h * shape.w * shape.c;
+    const Largest largest{pool.y + pixel * shape.c, pool.places};
     bool first = true;
     for_each_place(shape, p, q, [&](int64_t place, int64_t from) {
       const float* values = image + from * shape.c;
@@ -63,24 +78,15 @@ FOVEA_CLONES void large_max_pool(const PoolShape& shape, const float* x, float* 
         take_larger(shape.c, values, static_cast<int32_t>(place), largest);
       }
     });
-    if (argmax == nullptr) return;
-    uint16_t* to = argmax + pixel * shape.c;
+    if (pool.argmax == nullptr) return;
+    uint16_t* to = pool.argmax + pixel * shape.c;
 #pragma omp simd
-    for (int64_t c = 0; c < shape.c; ++c) to[c] = static_cast<uint16_t>(places[c]);
+    for (int64_t c = 0; c < shape.c; ++c) to[c] = static_cast<uint16_t>(pool.places[c]);
   });
 }
 
-void max_pool_forward(const MaxPoolForward& op, const Buffers& buffers, void* workspace) {
-  void* argmax = buffers.out.size() > 1 ? buffers.out[1].data : nullptr;
-  int32_t* places = static_cast<int32_t*>(workspace);
-  if (argmax_dtype(op.shape.window) == DType::u8)
-    pool_loops().forward({loop_shape(op.shape, op.shape.n), input(buffers, 0), output(buffers, 0), static_cast<uint8_t*>(argmax), places});
-  else
-    large_max_pool(op.shape, input(buffers, 0), output(buffers, 0), static_cast<uint16_t*>(argmax), places);
-}
-
-FOVEA_CLONES void add_to_largest(const PoolShape& shape, const float* dy, const uint16_t* argmax, float* dx) {
-  for_each_output(shape, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
+FOVEA_CLONES void add_to_largest(const PoolShape& shape, const Range& images, const float* dy, const uint16_t* argmax, float* dx) {
+  for_each_output(shape, images, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
     float* image = dx + n * shape.h * shape.w * shape.c;
     const float* __restrict from = dy + pixel * shape.c;
     const uint16_t* __restrict largest = argmax + pixel * shape.c;
@@ -92,35 +98,28 @@ FOVEA_CLONES void add_to_largest(const PoolShape& shape, const float* dy, const 
   });
 }
 
-void max_pool_backward(const MaxPoolBackward& op, const Buffers& buffers, void* workspace) {
-  float* dx = output(buffers, 0);
-  const void* argmax = buffers.in[1].data;
-  if (argmax_dtype(op.shape.window) == DType::u8) {
-    using Mode = MaxPoolGradient::Mode;
-    pool_loops().backward({.shape = loop_shape(op.shape, op.shape.n),
-                           .dy = input(buffers, 0),
-                           .argmax = static_cast<const uint8_t*>(argmax),
-                           .dx = dx,
-                           .mode = op.into == Into::add ? Mode::add : Mode::overwrite,
-                           .workspace = static_cast<int32_t*>(workspace)});
-    return;
-  }
-  if (op.into == Into::overwrite) std::fill_n(dx, buffers.out[0].shape.elements(), 0.0f);
-  add_to_largest(op.shape, input(buffers, 0), static_cast<const uint16_t*>(argmax), dx);
-}
-
 // ---- averages ----
 
-// What the sum over the window of output (p, q) is divided by.
-[[gnu::always_inline]] inline float divisor(const PoolShape& shape, CountPadding count_padding, int64_t p, int64_t q) {
-  if (count_padding == CountPadding::yes) return static_cast<float>(shape.window.r * shape.window.s);
-  int64_t inside = 0;
-  for_each_place(shape, p, q, [&](int64_t, int64_t) { ++inside; });
-  return static_cast<float>(inside);
+// How many of `places` places of a window that begins at `first` lie within [0, size).
+[[gnu::always_inline]] inline int64_t within(int64_t first, int64_t places, int64_t dilation, int64_t size) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < places; ++i) count += first + i * dilation >= 0 && first + i * dilation < size;
+  return count;
 }
 
-FOVEA_CLONES void average(const PoolShape& shape, CountPadding count_padding, const float* x, float* y) {
-  for_each_output(shape, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
+// What the sum over the window of output (p, q) is divided by: with counted padding the image is as large as it and its padding.
+[[gnu::always_inline]] inline float divisor(const PoolShape& shape, CountPadding count_padding, int64_t p, int64_t q) {
+  const Window& window = shape.window;
+  const bool counts = count_padding == CountPadding::yes;
+  const int64_t first_h = p * window.stride_h - (counts ? 0 : window.pad_top),
+                first_w = q * window.stride_w - (counts ? 0 : window.pad_left);
+  const int64_t h = shape.h + (counts ? window.pad_top + window.pad_bottom : 0),
+                w = shape.w + (counts ? window.pad_left + window.pad_right : 0);
+  return static_cast<float>(within(first_h, window.r, window.dilation_h, h) * within(first_w, window.s, window.dilation_w, w));
+}
+
+FOVEA_CLONES void average(const PoolShape& shape, CountPadding count_padding, const Range& images, const float* x, float* y) {
+  for_each_output(shape, images, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
     const float* image = x + n * shape.h * shape.w * shape.c;
     float* __restrict mean = y + pixel * shape.c;
     for (int64_t c = 0; c < shape.c; ++c) mean[c] = 0;
@@ -135,8 +134,8 @@ FOVEA_CLONES void average(const PoolShape& shape, CountPadding count_padding, co
   });
 }
 
-FOVEA_CLONES void spread(const PoolShape& shape, CountPadding count_padding, const float* dy, float* dx) {
-  for_each_output(shape, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
+FOVEA_CLONES void spread(const PoolShape& shape, CountPadding count_padding, const Range& images, const float* dy, float* dx) {
+  for_each_output(shape, images, [&](int64_t n, int64_t p, int64_t q, int64_t pixel) {
     float* image = dx + n * shape.h * shape.w * shape.c;
     const float* __restrict from = dy + pixel * shape.c;
     const float count = divisor(shape, count_padding, p, q);
@@ -148,33 +147,83 @@ FOVEA_CLONES void spread(const PoolShape& shape, CountPadding count_padding, con
   });
 }
 
-void avg_pool_forward(const AvgPoolForward& op, const Buffers& buffers, void*) {
-  average(op.shape, op.count_padding, input(buffers, 0), output(buffers, 0));
-}
-
-void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, void*) {
-  float* dx = output(buffers, 0);
-  if (op.into == Into::overwrite) std::fill_n(dx, buffers.out[0].shape.elements(), 0.0f);
-  spread(op.shape, op.count_padding, input(buffers, 0), dx);
+Units units(const PoolShape& shape, int64_t workspace_floats) {
+  return {shape.n, input_floats(shape) + 2 * output_floats(shape), workspace_floats};
 }
 
 }  // namespace
 
+template <>
+Units units_of(const MaxPoolForward& op) {
+  return units(op.shape, max_pool_workspace(loop_shape(op.shape, 1)));
+}
+template <>
+void run_part(const MaxPoolForward& op, const Range& images, const Buffers& buffers, void* workspace) {
+  const PoolShape& shape = op.shape;
+  const int64_t from = images.first * input_floats(shape), to = images.first * output_floats(shape);
+  const bool keeps_places = buffers.out.size() > 1;
+  int32_t* places = static_cast<int32_t*>(workspace);
+  if (argmax_dtype(shape.window) == DType::u8) {
+    uint8_t* argmax = keeps_places ? buffers.out[1].as<uint8_t>().data() + to : nullptr;
+    pool_loops().forward({loop_shape(shape, images.count), input(buffers, 0) + from, output(buffers, 0) + to, argmax, places});
+    return;
+  }
+  uint16_t* argmax = keeps_places ? buffers.out[1].as<uint16_t>().data() : nullptr;
+  large_max_pool(shape, images, {input(buffers, 0), output(buffers, 0), argmax, places});
+}
+
+template <>
+Units units_of(const MaxPoolBackward& op) {
+  return units(op.shape, max_pool_workspace(loop_shape(op.shape, 1)));
+}
+template <>
+void run_part(const MaxPoolBackward& op, const Range& images, const Buffers& buffers, void* workspace) {
+  const PoolShape& shape = op.shape;
+  if (argmax_dtype(shape.window) == DType::u8) {
+    using Mode = MaxPoolGradient::Mode;
+    const int64_t from = images.first * output_floats(shape);
+    pool_loops().backward({.shape = loop_shape(shape, images.count),
+                           .dy = input(buffers, 0) + from,
+                           .argmax = buffers.in[1].as<uint8_t>().data() + from,
+                           .dx = output(buffers, 0) + images.first * input_floats(shape),
+                           .mode = op.into == Into::add ? Mode::add : Mode::overwrite,
+                           .workspace = static_cast<int32_t*>(workspace)});
+    return;
+  }
+  if (op.into == Into::overwrite) clear(shape, images, output(buffers, 0));
+  add_to_largest(shape, images, input(buffers, 0), buffers.in[1].as<uint16_t>().data(), output(buffers, 0));
+}
+
+template <>
+Units units_of(const AvgPoolForward& op) {
+  return units(op.shape, 0);
+}
+template <>
+void run_part(const AvgPoolForward& op, const Range& images, const Buffers& buffers, void*) {
+  average(op.shape, op.count_padding, images, input(buffers, 0), output(buffers, 0));
+}
+
+template <>
+Units units_of(const AvgPoolBackward& op) {
+  return units(op.shape, 0);
+}
+template <>
+void run_part(const AvgPoolBackward& op, const Range& images, const Buffers& buffers, void*) {
+  if (op.into == Into::overwrite) clear(op.shape, images, output(buffers, 0));
+  spread(op.shape, op.count_padding, images, input(buffers, 0), output(buffers, 0));
+}
+
 KernelPtr EigenBackend::make(const MaxPoolForward& op, const Limits& limits) {
-  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, max_pool_forward, max_pool_workspace(loop_shape(op.shape, op.shape.n)));
+  return in_float(op.types) ? loops(op) : ReferenceBackend::make(op, limits);
 }
 KernelPtr EigenBackend::make(const MaxPoolBackward& op, const Limits& limits) {
-  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, max_pool_backward, max_pool_workspace(loop_shape(op.shape, op.shape.n)));
+  return in_float(op.types) ? loops(op) : ReferenceBackend::make(op, limits);
 }
 KernelPtr EigenBackend::make(const AvgPoolForward& op, const Limits& limits) {
-  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, avg_pool_forward);
+  return in_float(op.types) ? loops(op) : ReferenceBackend::make(op, limits);
 }
 KernelPtr EigenBackend::make(const AvgPoolBackward& op, const Limits& limits) {
-  if (!in_float(op.types) || op.shape.rounding == Rounding::ceil) return ReferenceBackend::make(op, limits);
-  return kernel("loops", op, avg_pool_backward);
+  return in_float(op.types) ? loops(op) : ReferenceBackend::make(op, limits);
 }
 
 }  // namespace fovea::eigen
