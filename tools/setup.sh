@@ -4,8 +4,8 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-program=(g++ cmake ninja-build ca-certificates libfmt-dev nlohmann-json3-dev libeigen3-dev libtomlplusplus-dev libcli11-dev
-  zlib1g-dev libssl-dev)
+program=(g++ cmake ninja-build pkg-config ca-certificates libfmt-dev nlohmann-json3-dev libeigen3-dev libhwy-dev
+  libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev)
 checks=(python3 clang-format libgtest-dev)
 # NVIDIA's wheels on PyPI: compiler, headers and the static runtime of CUDA 13.0, which every driver from 580 on can run.
 cuda_packages=(python3 python3-pip)

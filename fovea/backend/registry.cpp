@@ -5,6 +5,7 @@
 
 #include "fovea/backend/eigen/backend.h"
 #include "fovea/backend/module.h"
+#include "fovea/backend/openmp/backend.h"
 #include "fovea/backend/reference/backend.h"
 #include "fovea/base/error.h"
 
@@ -26,6 +27,7 @@ std::vector<BackendEntry> list_backends() {
   return {
       {"reference", "plain loops with wide accumulators, one thread: the judge of all others", Purpose::correctness, "", ""},
       {"eigen", "im2col, Eigen matrix products and vectorised loops, one thread: the sequential baseline", Purpose::speed, "", ""},
+      {"openmp", "own blocked, vectorised kernels on all cores", Purpose::speed, "", ""},
       {"cuda", "own CUDA kernels on the first GPU", Purpose::speed, no_cuda.because, no_cuda.remedy},
   };
 }
@@ -33,6 +35,7 @@ std::vector<BackendEntry> list_backends() {
 std::unique_ptr<Backend> open_backend(std::string_view name) {
   if (name == "reference") return std::make_unique<reference::ReferenceBackend>();
   if (name == "eigen") return std::make_unique<eigen::EigenBackend>();
+  if (name == "openmp") return std::make_unique<openmp::OpenmpBackend>();
   if (name == "cuda") return open_cuda();
   std::vector<std::string> known;
   for (const BackendEntry& entry : list_backends()) known.push_back(entry.name);

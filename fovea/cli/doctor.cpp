@@ -38,7 +38,7 @@ void examine() {
       continue;
     }
     const std::unique_ptr<Backend> backend = open_backend(entry.name);
-    const study::SelfTest test = study::small_convolution(*backend, {usable_threads()});
+    const study::SelfTest test = study::small_convolution(*backend, {usable_cores()});
     const bool works = test.largest_error <= tolerance;
     fmt::print("          {}: a small convolution takes {:.3f} ms ({}) and differs from the reference by {:.1e} at most\n",
                works ? "works" : "FAILS", 1e3 * test.seconds, test.algorithm, test.largest_error);

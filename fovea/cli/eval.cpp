@@ -41,7 +41,7 @@ void eval(const Arguments& arguments) {
   const std::unique_ptr<Backend> backend = open_backend(arguments.backend.empty() ? train::default_backend() : arguments.backend);
   plan::Assignment assignment;
   assignment.backend = backend.get();
-  assignment.limits.threads = arguments.threads > 0 ? arguments.threads : usable_threads();
+  assignment.limits.threads = arguments.threads > 0 ? arguments.threads : usable_cores();
   train::Session session(assignment);
   const int64_t batch = std::min(arguments.batch, images.count);
   std::vector<std::string> order;
@@ -80,7 +80,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--batch", arguments->batch, "images per step")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 31))
       ->capture_default_str();
-  command->add_option("--threads", arguments->threads, "threads of a parallel backend; 0 takes all")
+  command->add_option("--threads", arguments->threads, "threads of a parallel backend; 0 takes one for each core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "print a JSON object");

@@ -45,7 +45,7 @@ void show(Arguments arguments) {
     graph = train::evaluation_graph(network, preprocessing, {.images = recipe.batch, .batch = recipe.batch, .averaged = averaged});
   plan::Assignment assignment;
   assignment.backend = backend.get();
-  assignment.limits.threads = recipe.threads > 0 ? static_cast<int>(recipe.threads) : usable_threads();
+  assignment.limits.threads = recipe.threads > 0 ? static_cast<int>(recipe.threads) : usable_cores();
   assignment.claims = recipe.claims == train::Switch::on ? plan::Claims::on : plan::Claims::off;
   fmt::print("{} of {}, batch {}, backend {}\n\n{}", arguments.phase, network.name, recipe.batch, backend->name(),
              plan::dump(plan::compile(std::move(graph), assignment, order)));

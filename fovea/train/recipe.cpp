@@ -32,7 +32,7 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"data", "SPEC", "data set: digits, mnist:DIR, cifar10:DIR or synthetic:HxWxC:CLASSES"}, r.data);
   visit(Key{"model", "NAME|FILE", "network: a name that `fovea models` lists, or a .toml file"}, r.model);
   visit(Key{"backend", "NAME", "implementation to run on; `fovea doctor` lists them (default: the fastest this machine has)"}, r.backend);
-  visit(Key{"threads", "N", "threads of a parallel backend; 0 takes all"}, r.threads, IntegerRange{0, 4096});
+  visit(Key{"threads", "N", "threads of a parallel backend; 0 takes one for each core"}, r.threads, IntegerRange{0, 4096});
   visit(Key{"epochs", "N", "passes over the training images"}, r.epochs, IntegerRange{1, 1000000});
   visit(Key{"batch", "N", "images per update; the last, partial batch of an epoch is trained too"}, r.batch, IntegerRange{1, many});
   visit(Key{"micro_batches", "N", "parts of a batch whose gradients are summed one after another, to save memory"}, r.micro_batches,

@@ -36,7 +36,7 @@ struct Recipe {
   std::string model;
   std::string data;
   std::string backend;  // empty: the fastest that this machine has
-  int64_t threads = 0;  // 0: all that the process may use
+  int64_t threads = 0;  // 0: one for each core that the process may use
   int64_t epochs = 1;
   int64_t batch = 64;
   int64_t micro_batches = 1;

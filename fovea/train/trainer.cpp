@@ -33,7 +33,7 @@ Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks)
       plateau_(recipe),
       patience_(recipe.min_delta) {
   if (recipe_.backend.empty()) recipe_.backend = default_backend();
-  if (recipe_.threads == 0) recipe_.threads = usable_threads();
+  if (recipe_.threads == 0) recipe_.threads = usable_cores();
   recipe_.batch = std::min(recipe_.batch, data_.dataset.train.count);
   recipe_.micro_batches = std::min(recipe_.micro_batches, recipe_.batch);
   backend_ = open_backend(recipe_.backend);

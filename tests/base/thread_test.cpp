@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace fovea {
@@ -33,6 +34,26 @@ TEST(ParallelFor, ThrowsWhatAnyThreadThrewOnceAllAreDone) {
 }
 
 TEST(UsableThreads, IsAtLeastOne) { EXPECT_GE(usable_threads(), 1); }
+
+TEST(UsableCpus, AreAllDifferentWithTheCoresFirst) {
+  std::vector<int> cpus = usable_cpus();
+  EXPECT_EQ(std::ssize(cpus), usable_threads());
+  EXPECT_GE(usable_cores(), 1);
+  EXPECT_LE(usable_cores(), usable_threads());
+  std::sort(cpus.begin(), cpus.end());
+  EXPECT_EQ(std::adjacent_find(cpus.begin(), cpus.end()), cpus.end());
+}
+
+TEST(PinThisThread, LeavesItOneProcessor) {
+  const std::vector<int> cpus = usable_cpus();
+  std::vector<int> left;
+  std::thread([&] {
+    pin_this_thread(cpus.back());
+    left = usable_cpus();
+  }).join();
+  EXPECT_EQ(left, std::vector<int>{cpus.back()});
+  EXPECT_EQ(usable_cpus(), cpus);
+}
 
 }  // namespace
 }  // namespace fovea

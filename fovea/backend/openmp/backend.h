@@ -1,0 +1,17 @@
+// Own blocked, vectorised kernels on all cores, in float. What it has not is the parent's.
+#pragma once
+
+#include "fovea/backend/eigen/backend.h"
+
+namespace fovea::openmp {
+
+class OpenmpBackend : public eigen::EigenBackend {
+ public:
+  std::string_view name() const override { return "openmp"; }
+
+  std::optional<Claim> claim(const Neighbours&, const Limits&) override;
+
+  using EigenBackend::make;
+};
+
+}  // namespace fovea::openmp
