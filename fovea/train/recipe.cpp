@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <functional>
 
 #include "fovea/base/file.h"
 #include "fovea/model/nearest.h"
 #include "fovea/model/text.h"
+#include "fovea/train/recipe_check.h"
 
 namespace fovea::train {
 namespace {
@@ -228,48 +228,6 @@ std::vector<TensorRule> read_tensors(const TextTable& table) {
   return rules;
 }
 
-using Refuse = std::function<void(std::string message, std::string remedy)>;  // throws
-
-void check_schedule(const Recipe& recipe, const Refuse& refuse) {
-  if ((recipe.schedule == "milestones") != !recipe.milestones.empty())
-    refuse(fmt::format("the schedule is \"{}\" with {} milestones", recipe.schedule, recipe.milestones.size()),
-           "give schedule = \"milestones\" and milestones together, for example milestones = [80, 120]");
-  for (size_t i = 1; i < recipe.milestones.size(); ++i)
-    if (recipe.milestones[i] <= recipe.milestones[i - 1])
-      refuse(fmt::format("milestone {} does not come after {}", recipe.milestones[i], recipe.milestones[i - 1]),
-             "name the epochs in rising order");
-  if (recipe.warmup_epochs > 0 && recipe.warmup_epochs >= static_cast<double>(recipe.epochs))
-    refuse(fmt::format("a warm-up of {} epochs leaves nothing of {}", recipe.warmup_epochs, recipe.epochs),
-           "set warmup_epochs to less than epochs");
-  constexpr const char* remedy = "set valid = 0.1, or valid = \"test\"";
-  if (recipe.validates()) return;
-  if (recipe.schedule == "plateau") refuse("schedule = \"plateau\" needs images to validate on", remedy);
-  if (recipe.early_stopping > 0) refuse("early_stopping needs images to validate on", remedy);
-  if (recipe.keep == "best") refuse("keep = \"best\" needs images to validate on", remedy);
-}
-
-// What single keys cannot know of each other.
-void check(const Recipe& recipe, const std::string& file) {
-  const Refuse refuse = [&](std::string message, std::string remedy) {
-    Error error(ExitCode::config, std::move(message));
-    if (!file.empty()) error.at(file);
-    throw error.help(std::move(remedy));
-  };
-  if (recipe.data.empty()) refuse("no data set is named", "give --data, for example --data digits");
-  if (recipe.model.empty()) refuse("no network is named", "give --model, for example --model lenet5");
-  if (recipe.micro_batches > recipe.batch)
-    refuse(fmt::format("a batch of {} cannot be cut into {} micro-batches", recipe.batch, recipe.micro_batches),
-           "set micro_batches to at most the batch");
-  if (recipe.mean.size() != recipe.deviation.size())
-    refuse(fmt::format("mean has {} values but deviation has {}", recipe.mean.size(), recipe.deviation.size()),
-           "give both, one value per channel");
-  if (recipe.nesterov == Switch::on && recipe.momentum == 0)
-    refuse("nesterov asks for momentum, which is 0", "set momentum, for example to 0.9");
-  if (recipe.nesterov == Switch::on && recipe.optimizer != "sgd")
-    refuse(fmt::format("nesterov is a variant of sgd, but the optimizer is {}", recipe.optimizer), "leave one of the two out");
-  check_schedule(recipe, refuse);
-}
-
 }  // namespace
 
 UpdateRule Recipe::update_rule() const {
@@ -316,7 +274,7 @@ Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string
   }
   for (const auto& [name, text] : flags) apply_flag(recipe, name, text);
   if (recipe.early_stopping > 0 && !keep_is_given) recipe.keep = "best";
-  check(recipe, file.string());
+  check_recipe(recipe, file.string());
   return recipe;
 }
 

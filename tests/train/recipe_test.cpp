@@ -205,6 +205,22 @@ TEST(Recipe, EarlyStoppingKeepsTheBestUnlessToldOtherwise) {
   EXPECT_EQ(from_text(text, {{"early_stopping", "0"}}).keep, "last");
 }
 
+TEST(Recipe, NamesTheRuleOfTheUpdate) {
+  Recipe recipe;
+  recipe.momentum = 0.5;
+  recipe.alpha = 0.25;
+  recipe.beta1 = 0.125;
+  recipe.epsilon = 2;
+  EXPECT_EQ(std::get<Sgd>(recipe.update_rule()).momentum, 0.5f);
+  recipe.optimizer = "adam";
+  EXPECT_EQ(std::get<Adam>(recipe.update_rule()).beta1, 0.125f);
+  recipe.optimizer = "adamw";
+  EXPECT_EQ(std::get<AdamW>(recipe.update_rule()).epsilon, 2);
+  recipe.optimizer = "rmsprop";
+  EXPECT_EQ(std::get<RmsProp>(recipe.update_rule()).alpha, 0.25f);
+  EXPECT_EQ(std::get<RmsProp>(recipe.update_rule()).momentum, 0.5f);
+}
+
 TEST(Recipe, ClassWeightsAreNumbersOrBalanced) {
   const auto weights = [](const std::string& value) {
     return from_text("data = \"digits\"\nmodel = \"lenet5\"\nclass_weights = " + value + "\n").class_weights;

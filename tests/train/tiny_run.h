@@ -28,6 +28,21 @@ layers = [
     recipe.learning_rate = 0.05;
   }
 
+  // The same with batch norms, one of them behind the linear layer.
+  void use_batch_norm() {
+    folder_.plant("normed.toml", R"(name = "normed"
+input = [8, 8, 1]
+layers = [
+  { conv2d = 4, kernel = 3, batch_norm = true, activation = "relu" },
+  { max_pool = 2 },
+  { flatten = true },
+  { linear = 8, batch_norm = true, activation = "relu" },
+  { linear = 4 },
+]
+)");
+    recipe.model = (folder_.path() / "normed.toml").string();
+  }
+
   TrainResult train() const {
     Callbacks silent;
     return Trainer(recipe, silent).train();

@@ -124,6 +124,19 @@ TEST(Trainer, LowersTheRateOnAPlateau) {
   EXPECT_LT(expected.share(), 0.5);
 }
 
+// The loss of a saved model, from its file's content alone.
+double loss_of(const SavedModel& model, const data::Images& images) {
+  const std::unique_ptr<Backend> backend = open_backend("eigen");
+  std::vector<std::string> order;
+  for (const model::Parameter& parameter : model.network.parameters)
+    if (parameter.trained == model::Trained::yes) order.push_back(parameter.name);
+  Session session({.backend = backend.get()});
+  session.add(evaluation_graph(model.network, model.preprocessing, {.images = images.count, .batch = 16}), order, images);
+  session.place();
+  session.write_weights(model.weights);
+  return evaluate(session, 0, images.count, 16).loss;
+}
+
 // What is tested and saved is the average, and it is saved once.
 TEST(Trainer, TestsAndSavesTheAverageOfTheWeights) {
   TinyRun run;
@@ -135,15 +148,48 @@ TEST(Trainer, TestsAndSavesTheAverageOfTheWeights) {
   EXPECT_NE(weights_sha256(result.model.weights), plain);
   EXPECT_EQ(result.model.weights.size(), 6u);
   EXPECT_EQ(result.test.loss, result.history.back().valid->loss);
-  const data::Images images = data::load(run.recipe.data).test;
-  const std::unique_ptr<Backend> backend = open_backend("eigen");
-  std::vector<std::string> order;
-  for (const io::NamedTensor& weight : result.model.weights) order.push_back(weight.name);
-  Session session({.backend = backend.get()});
-  session.add(evaluation_graph(result.model.network, result.model.preprocessing, {.images = images.count, .batch = 16}), order, images);
-  session.place();
-  session.write_weights(result.model.weights);
-  EXPECT_EQ(evaluate(session, 0, images.count, 16).loss, result.test.loss);
+  EXPECT_EQ(loss_of(result.model, data::load(run.recipe.data).test), result.test.loss);
+}
+
+// With the running statistics that these weights had: those of later epochs would give other losses.
+TEST(Trainer, KeepsTheStatisticsOfTheBestEpochToo) {
+  for (const double ema_decay : {0.0, 0.8}) {
+    RestlessRun run;
+    run.use_batch_norm();
+    run.recipe.early_stopping = 3;
+    run.recipe.keep = "best";
+    run.recipe.ema_decay = ema_decay;
+    const TrainResult result = run.train();
+    ASSERT_LT(result.best_epoch, std::ssize(result.history)) << ema_decay;
+    const Epoch& best = result.history[static_cast<size_t>(result.best_epoch - 1)];
+    EXPECT_EQ(result.test.loss, best.valid->loss) << ema_decay;
+    EXPECT_EQ(loss_of(result.model, data::load(run.recipe.data).test), best.valid->loss) << ema_decay;
+    run.recipe.epochs = result.best_epoch;
+    run.recipe.early_stopping = 0;
+    EXPECT_EQ(weights_sha256(run.train().model.weights), weights_sha256(result.model.weights)) << ema_decay;
+  }
+}
+
+// A frozen scale and shift cost no gradient, and the layers in front of them train on.
+TEST(Trainer, TrainsAroundFrozenBatchNorms) {
+  TinyRun run;
+  run.use_batch_norm();
+  run.recipe.data = "synthetic:8x8x1:4:48:30";
+  run.recipe.epochs = 3;
+  run.recipe.micro_batches = 2;
+  run.recipe.ema_decay = 0.8;
+  const std::vector<io::NamedTensor> before = initial_weights(model::load_network(run.recipe.model), 1);
+  std::vector<std::string> frozen;
+  const std::string of_batch_norms = ".batch_norm.";
+  for (const io::NamedTensor& weight : before)
+    if (weight.name.starts_with("linear2") || weight.name.ends_with(of_batch_norms + "weight") ||
+        weight.name.ends_with(of_batch_norms + "bias"))
+      frozen.push_back(weight.name);
+  ASSERT_EQ(frozen.size(), 6u);
+  for (const std::string& name : frozen) run.recipe.tensors.push_back({.match = name, .rate_scale = {}, .decay = {}, .frozen = Switch::on});
+  const std::vector<io::NamedTensor> after = run.train().model.weights;
+  for (size_t i = 0; i < before.size(); ++i)
+    EXPECT_EQ(after[i].bytes == before[i].bytes, std::find(frozen.begin(), frozen.end(), before[i].name) != frozen.end()) << before[i].name;
 }
 
 TEST(Trainer, BalancesTheClassesByTheirImages) {
