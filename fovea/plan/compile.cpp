@@ -40,9 +40,9 @@ int64_t macs_of(std::span<const Node> nodes) {
   return macs;
 }
 
-// Outputs that nobody reads are left out from the end: the argmax of a pooling in evaluation.
-void drop_unread_outputs(const Graph& graph, std::span<const int> uses, std::vector<ValueId>& out) {
-  while (out.size() > 1 && graph.value(out.back()).role == Role::activation && uses[static_cast<size_t>(out.back())] == 0) out.pop_back();
+// The argmax of a pooling is left out where nobody reads it: in evaluation.
+void drop_unread_argmax(const Node& node, std::span<const int> uses, std::vector<ValueId>& out) {
+  if (std::holds_alternative<MaxPoolForward>(node.op) && uses[static_cast<size_t>(out.back())] == 0) out.pop_back();
 }
 
 std::vector<Step> make_steps(const Graph& graph, const Assignment& assignment) {
@@ -74,7 +74,7 @@ std::vector<Step> make_steps(const Graph& graph, const Assignment& assignment) {
               make(backend, node.op, assignment.limits),
               i,
               1};
-    drop_unread_outputs(graph, uses, step.out);
+    drop_unread_argmax(node, uses, step.out);
     steps.push_back(std::move(step));
     ++i;
   }
