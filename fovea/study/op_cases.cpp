@@ -58,6 +58,15 @@ void add_convolutions(std::vector<OpCase>& cases) {
        .window = {.r = 3, .s = 2, .stride_h = 2, .stride_w = 3, .pad_left = 1, .dilation_h = 1, .dilation_w = 2}},
       {.n = 2, .h = 7, .w = 7, .c = 4, .k = 6, .window = square(3, 1, 1), .groups = 2},
       {.n = 2, .h = 7, .w = 6, .c = 5, .k = 5, .window = square(3, 2, 1), .groups = 5},  // depthwise
+      {.n = 2, .h = 6, .w = 5, .c = 83, .k = 83, .window = square(3, 1, 1), .groups = 83},
+      {.n = 1, .h = 9, .w = 8, .c = 64, .k = 64, .window = square(3, 2, 1), .groups = 64},
+      {.n = 1,
+       .h = 9,
+       .w = 7,
+       .c = 35,
+       .k = 35,
+       .window = {.r = 3, .s = 2, .stride_h = 1, .stride_w = 2, .pad_top = 1, .pad_left = 2, .dilation_h = 2, .dilation_w = 3},
+       .groups = 35},
       {.n = 2, .h = 6, .w = 7, .c = 3, .k = 9, .window = square(3, 1, 1), .groups = 3},  // depthwise with three filters per channel
       {.n = 1, .h = 8, .w = 8, .c = 16, .k = 16, .window = square(5, 1, 2), .groups = 16},
       {.n = 2, .h = 9, .w = 8, .c = 33, .k = 33, .window = square(3, 2, 1), .groups = 33},

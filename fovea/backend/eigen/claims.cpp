@@ -1,6 +1,7 @@
 // Which runs of nodes this backend takes as one step: a convolution with bias, rectifier and pooling, and the gradients of these.
 #include "fovea/backend/eigen/backend.h"
 #include "fovea/backend/eigen/conv2d_block.h"
+#include "fovea/backend/eigen/depthwise.h"
 #include "fovea/backend/eigen/direct_conv2d.h"
 #include "fovea/backend/eigen/kernel.h"
 
@@ -39,7 +40,7 @@ bool is_relu(const ActivationForward* op) { return op != nullptr && op->activati
 bool is_relu(const ActivationBackward* op) {
   return op != nullptr && op->activation == Activation::relu && op->into == Into::overwrite && in_float(op->types);
 }
-bool is_suited(const Conv2dShape& shape, const Types& types) { return in_float(types) && direct_suits(shape); }
+bool is_suited(const Conv2dShape& shape, const Types& types) { return in_float(types) && direct_suits(shape) && !depthwise_suits(shape); }
 bool is_suited(const PoolShape& shape, const Types& types) { return in_float(types) && argmax_dtype(shape.window) == DType::u8; }
 
 // The node that computed a maximum with this argmax; nullptr if there is none.
