@@ -63,6 +63,7 @@ void Plan::run(Stream& stream) {
 }
 
 void Plan::run_timed(Stream& stream, std::span<double> seconds) {
+  stream.synchronize();  // what is still under way is not the first step's
   Stopwatch watch;
   for (size_t i = 0; i < steps_.size(); ++i) {
     watch.restart();

@@ -210,5 +210,25 @@ TEST(Plan, TimesEveryStep) {
   EXPECT_TRUE(std::all_of(seconds.begin(), seconds.end(), [](double time) { return time > 0; }));
 }
 
+class CountingStream : public Stream {
+ public:
+  void synchronize() override { ++waits_; }
+  int waits() const { return waits_; }
+
+ private:
+  int waits_ = 0;
+};
+
+TEST(Plan, TheFirstStepIsNotChargedForWhatIsUnderWay) {
+  const std::unique_ptr<Backend> backend = open_backend("eigen");
+  test::Training training(lenet5(4), {.backend = backend.get()});
+  training.step();
+  Plan& plan = training.session.plan(0);
+  std::vector<double> seconds(plan.steps().size());
+  CountingStream stream;
+  plan.run_timed(stream, seconds);
+  EXPECT_EQ(stream.waits(), static_cast<int>(plan.steps().size()) + 1) << "one before the first step, and one behind each";
+}
+
 }  // namespace
 }  // namespace fovea::plan
