@@ -28,10 +28,12 @@ STEPS, LONG_STEPS, PERTURBED_RUNS = 10, 100, 8
 
 SGD = {"rule": "sgd", "learning_rate": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
 ADAM = {"rule": "adam", "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0}
+ADAMW = ADAM | {"rule": "adamw", "learning_rate": 0.0003, "epsilon": 1e-4, "weight_decay": 0.1}
+RMSPROP = {"rule": "rmsprop", "learning_rate": 0.001, "alpha": 0.9, "epsilon": 1e-3, "momentum": 0.5, "weight_decay": 0.01}
 NESTEROV = SGD | {"learning_rate": 0.05, "nesterov": True, "weight_decay": 0.0005}
 PLAIN = SGD | {"learning_rate": 0.05, "momentum": 0.0}
 # The rate of cifar_cnn_adam is 0.0001: at 0.001 PyTorch in f32 and in f64 already differ by 7e-5 after 10 steps.
-RUNS = [  # name, model, batch, optimizer, label smoothing
+RUNS = [  # name, model, batch, optimizer, label smoothing; perhaps micro-batches and class weights
     ("lenet5_sgd", "models/lenet5.toml", 16, SGD, 0.0),
     ("lenet5_adam", "models/lenet5.toml", 16, ADAM, 0.0),
     ("cifar_cnn_sgd", "models/cifar_cnn.toml", 8, SGD, 0.0),
@@ -43,6 +45,10 @@ RUNS = [  # name, model, batch, optimizer, label smoothing
     ("small_adam", "tests/golden/small.toml", 9, ADAM | {"weight_decay": 0.01, "beta1": 0.8, "epsilon": 1e-6}, 0.0),
     ("branches_sgd", "tests/golden/branches.toml", 12, SGD | {"learning_rate": 0.05, "weight_decay": 0.0005}, 0.0),
     ("branches_adam", "tests/golden/branches.toml", 12, ADAM | {"learning_rate": 0.0003, "epsilon": 1e-4}, 0.1),
+    ("branches_parts", "tests/golden/branches.toml", 12, NESTEROV | {"clip_norm": 0.5}, 0.0, {"micro_batches": 3}),
+    ("branches_averaged", "tests/golden/branches.toml", 12, ADAMW | {"ema_decay": 0.25}, 0.1,
+     {"class_weights": [0.5, 1.0, 2.0, 0.25, 1.5]}),
+    ("small_rmsprop", "tests/golden/small.toml", 9, RMSPROP | {"clip_norm": 0.25}, 0.0),
 ]
 LONG_RUNS = ["lenet5_sgd", "small_nesterov"]
 
@@ -139,6 +145,7 @@ class Network:
     def __init__(self, path, seed):
         self.text = tomllib.loads((ROOT / path).read_text())
         self.seed, self.names, self.weights, self.trained = seed, [], [], []
+        self.training = True  # else batch norms normalise with their running statistics
         self.layers = []  # (function, places of its inputs; -1: the images)
         self.input = self.text["input"]
         self.examples = [torch.zeros((2, self.input[2], *self.input[:2]))]  # of each layer's output, behind an image
@@ -217,7 +224,7 @@ class Network:
         shift = self.add_tensor(f"{name}.bias", (channels,), "zeros")
         mean = self.add_tensor(f"{name}.running_mean", (channels,), "zeros", trained=False)
         variance = self.add_tensor(f"{name}.running_variance", (channels,), "ones", trained=False)
-        return lambda x, weights: F.batch_norm(x, weights[mean], weights[variance], weights[scale], weights[shift], True,
+        return lambda x, weights: F.batch_norm(x, weights[mean], weights[variance], weights[scale], weights[shift], self.training,
                                                f32(settings["momentum"]), f32(settings["epsilon"]))
 
     def nonlinearity(self, layer):
@@ -299,7 +306,10 @@ def make_optimizer(weights, o):
     held = {key: f32(value) for key, value in o.items() if isinstance(value, float)}
     if o["rule"] == "sgd":
         return torch.optim.SGD(weights, held["learning_rate"], held["momentum"], weight_decay=held["weight_decay"], nesterov=o["nesterov"])
-    return torch.optim.Adam(weights, held["learning_rate"], (held["beta1"], held["beta2"]), held["epsilon"], held["weight_decay"])
+    if o["rule"] == "rmsprop":
+        return torch.optim.RMSprop(weights, held["learning_rate"], held["alpha"], held["epsilon"], held["weight_decay"], held["momentum"])
+    family = torch.optim.AdamW if o["rule"] == "adamw" else torch.optim.Adam
+    return family(weights, held["learning_rate"], (held["beta1"], held["beta2"]), held["epsilon"], held["weight_decay"])
 
 
 def normalise(pixels):
@@ -310,51 +320,69 @@ def normalise(pixels):
 
 
 def train(network, data, run, steps, dtype, weights=None):
-    """Mean losses before each update, the norms of the first gradients, and those of the running statistics at the end."""
+    """Mean losses before each update; the norms of the first gradients, and of the running statistics at the end; the mean loss of all
+    images in evaluation at the end."""
     x, t = data[0].to(dtype), data[1].long()
     tensors = [torch.from_numpy(w).to(dtype, copy=True).requires_grad_(trained)
                for w, trained in zip(weights or network.weights, network.trained)]
-    optimizer = make_optimizer([w for w in tensors if w.requires_grad], run["optimizer"])
-    smoothing = float(np.float32(run["label_smoothing"]))
+    trained = [w for w in tensors if w.requires_grad]
+    optimizer, o = make_optimizer(trained, run["optimizer"]), run["optimizer"]
+    averages = [w.detach().clone() for w in trained]
+    class_weights = torch.tensor(run.get("class_weights", [1.0] * max(network.outputs, 2)), dtype=dtype)
+    smoothing, part = f32(run["label_smoothing"]), run["batch"] // run.get("micro_batches", 1)
     means, norms = [], None
     for step in range(steps):
-        begin = step * run["batch"] % run["images"]
-        batch = slice(begin, begin + run["batch"])
+        first = step * run["batch"] % run["images"]
         optimizer.zero_grad()
-        losses = network.losses(x[batch], t[batch], tensors, smoothing)
-        losses.mean().backward()
+        mean = 0
+        for begin in range(first, first + run["batch"], part):
+            places = slice(begin, begin + part)
+            losses = class_weights[t[places]] * network.losses(x[places], t[places], tensors, smoothing)
+            (losses.mean() * (part / run["batch"])).backward()
+            mean += losses.detach().double().mean().item() * (part / run["batch"])
         norms = norms or {name: w.grad.double().norm().item() for name, w in zip(network.names, tensors) if w.requires_grad}
+        if "clip_norm" in o:
+            torch.nn.utils.clip_grad_norm_(trained, f32(o["clip_norm"]))
         optimizer.step()
-        means.append(losses.detach().double().mean().item())
-    return means, norms, {name: w.double().norm().item() for name, w in zip(network.names, tensors) if not w.requires_grad}
+        share = min(f32(o.get("ema_decay", 0.0)), (1 + step) / (10 + step))
+        averages = [share * average + (1 - share) * w.detach() for average, w in zip(averages, trained)]
+        means.append(mean)
+    running = {name: w.double().norm().item() for name, w in zip(network.names, tensors) if not w.requires_grad}
+    with torch.no_grad():
+        for w, average in zip(trained, averages):
+            w.copy_(average)
+        network.training = False
+        evaluation = network.losses(x, t, tensors, 0.0).double().mean().item()
+        network.training = True
+    return {"losses": means, "gradient_norms": norms, "running_norms": running, "evaluation": evaluation}
 
 
 def spread(network, data, run):
     """The largest difference of each loss between a run and others, their initial weights moved by one unit in the last place."""
-    plain = train(network, data, run, LONG_STEPS, torch.float32)[0]
+    plain = train(network, data, run, LONG_STEPS, torch.float32)["losses"]
     largest = np.zeros(LONG_STEPS)
     for attempt in range(PERTURBED_RUNS):
         moved = []
         for number, weight in enumerate(network.weights):
             up = (words(attempt, DRAW_TEST, ULPS + number, weight.size) & np.uint32(1)).reshape(weight.shape)
             moved.append(np.nextafter(weight, np.where(up == 1, np.float32(np.inf), np.float32(-np.inf))))
-        losses = train(network, data, run, LONG_STEPS, torch.float32, moved)[0]
+        losses = train(network, data, run, LONG_STEPS, torch.float32, moved)["losses"]
         largest = np.maximum(largest, np.abs(np.array(losses) - plain))
     return plain, largest.tolist()
 
 
-def make_run(name, model, batch, optimizer, smoothing):
+def make_run(name, model, batch, optimizer, smoothing, extras=None):
     """The run with the first seed that will do."""
     for seed in itertools.count(1):
-        if run := try_seed(seed, name, model, batch, optimizer, smoothing):
+        if run := try_seed(seed, name, model, batch, optimizer, smoothing, extras or {}):
             return run
 
 
-def try_seed(seed, name, model, batch, optimizer, smoothing):
+def try_seed(seed, name, model, batch, optimizer, smoothing, extras):
     """None for a long run that passes a kink (of a rectifier or a maximum) so closely that f32 and f64 part there: what it would
     measure is luck, not errors."""
     run = {"name": name, "model": model, "seed": seed, "batch": batch, "images": STEPS * batch, "optimizer": optimizer,
-           "label_smoothing": smoothing}
+           "label_smoothing": smoothing} | extras
     network = Network(model, run["seed"])
     classes = 2 if network.binary else network.outputs
     pixels = draw_pixels(run["seed"], (run["images"], *network.input))
@@ -363,13 +391,14 @@ def try_seed(seed, name, model, batch, optimizer, smoothing):
     run["sha256"] = {"weights": hashlib.sha256(b"".join(w.astype("<f4").tobytes() for w in network.weights)).hexdigest(),
                      "pixels": hashlib.sha256(pixels.tobytes()).hexdigest(),
                      "labels": hashlib.sha256(labels.astype("<i4").tobytes()).hexdigest()}
-    run["losses_f32"] = train(network, data, run, STEPS, torch.float32)[0]
-    run["losses_f64"], run["gradient_norms"], running = train(network, data, run, STEPS, torch.float64)
-    if running:
-        run["running_norms"] = running
+    run["losses_f32"] = train(network, data, run, STEPS, torch.float32)["losses"]
+    exact = train(network, data, run, STEPS, torch.float64)
+    run |= {"losses_f64": exact["losses"], "gradient_norms": exact["gradient_norms"], "evaluation_f64": exact["evaluation"]}
+    if exact["running_norms"]:
+        run["running_norms"] = exact["running_norms"]
     if name in LONG_RUNS:
         losses, largest = spread(network, data, run)
-        exact = train(network, data, run, LONG_STEPS, torch.float64)[0]
+        exact = train(network, data, run, LONG_STEPS, torch.float64)["losses"]
         if max(abs(a - b) for a, b in zip(losses, exact)) > 3 * max(largest):
             return None
         run["long"] = {"losses_f32": losses, "spread": largest}

@@ -24,17 +24,25 @@ struct Run {
   int64_t batch = 1, images = 1;
   UpdateRule rule;
   float learning_rate = 0, weight_decay = 0, smoothing = 0;
+  double clip_norm = 0, ema_decay = 0;
+  int64_t micro_batches = 1;
+  std::vector<float> class_weights;  // empty: 1
   std::string weights_sha256, pixels_sha256, labels_sha256;
   std::vector<double> losses_f32, losses_f64;    // mean of each batch, before its update
   std::map<std::string, double> gradient_norms;  // of the first step, in double, by trained parameter
   std::map<std::string, double> running_norms;   // of the running statistics after the last step, in double, by name
+  double evaluation = 0;                         // mean loss of all images after the last step, in double
   Long longer;                                   // empty in most runs
 };
 
 inline UpdateRule read_rule(const nlohmann::json& optimizer) {
-  if (optimizer.at("rule") == "adam")
-    return Adam{optimizer.at("beta1").get<float>(), optimizer.at("beta2").get<float>(), optimizer.at("epsilon").get<float>()};
-  return Sgd{optimizer.at("momentum").get<float>(), optimizer.at("nesterov").get<bool>() ? Sgd::Nesterov::yes : Sgd::Nesterov::no};
+  const std::string rule = optimizer.at("rule");
+  const auto number = [&](const char* key) { return optimizer.at(key).get<float>(); };
+  if (rule == "adam") return Adam{number("beta1"), number("beta2"), number("epsilon")};
+  if (rule == "adamw") return AdamW{number("beta1"), number("beta2"), number("epsilon")};
+  if (rule == "rmsprop") return RmsProp{number("alpha"), number("epsilon"), number("momentum")};
+  if (rule == "sgd") return Sgd{number("momentum"), optimizer.at("nesterov").get<bool>() ? Sgd::Nesterov::yes : Sgd::Nesterov::no};
+  throw std::runtime_error("tests/golden/losses.json has an unknown rule " + rule);
 }
 
 inline Run read_run(const nlohmann::json& json) {
@@ -49,11 +57,16 @@ inline Run read_run(const nlohmann::json& json) {
   read("losses_f32", run.losses_f32);
   read("losses_f64", run.losses_f64);
   read("gradient_norms", run.gradient_norms);
+  read("evaluation_f64", run.evaluation);
   if (json.contains("running_norms")) read("running_norms", run.running_norms);
+  if (json.contains("micro_batches")) read("micro_batches", run.micro_batches);
+  if (json.contains("class_weights")) read("class_weights", run.class_weights);
   const nlohmann::json &optimizer = json.at("optimizer"), &hashes = json.at("sha256");
   run.rule = read_rule(optimizer);
   run.learning_rate = optimizer.at("learning_rate").get<float>();
   run.weight_decay = optimizer.at("weight_decay").get<float>();
+  run.clip_norm = optimizer.value("clip_norm", 0.0);
+  run.ema_decay = optimizer.value("ema_decay", 0.0);
   hashes.at("weights").get_to(run.weights_sha256);
   hashes.at("pixels").get_to(run.pixels_sha256);
   hashes.at("labels").get_to(run.labels_sha256);

@@ -11,7 +11,7 @@ namespace {
 
 TEST(Golden, ReadsEveryRun) {
   const std::vector<golden::Run> runs = golden::read_runs();
-  EXPECT_EQ(runs.size(), 11u);
+  EXPECT_EQ(runs.size(), 14u);
   for (const golden::Run& run : runs) {
     EXPECT_EQ(run.losses_f32.size(), 10u) << run.name;
     EXPECT_EQ(run.losses_f64.size(), 10u) << run.name;
