@@ -19,11 +19,12 @@ Examples:
 )";
 
 void list() {
-  fmt::print("{:<16} {:<14} {:>10} {:>16} {:>16}\n", "name", "input", "outputs", "parameters", "MACs per image");
+  constexpr const char* row = "{:<16} {:<14} {:>10} {:>16} {:>16} {:>16}\n";
+  fmt::print(row, "name", "input", "outputs", "parameters", "trained", "MACs per image");
   for (const std::string& name : model::list_networks()) {
     const model::Network network = model::load_network(name);
-    fmt::print("{:<16} {:<14} {:>10} {:>16} {:>16}\n", name, fmt::format("{}x{}x{}", network.h, network.w, network.c), network.outputs,
-               network.parameter_elements(), model::macs_per_image(network));
+    fmt::print(row, name, fmt::format("{}x{}x{}", network.h, network.w, network.c), network.outputs, network.parameter_elements(),
+               network.trained_elements(), model::macs_per_image(network));
   }
 }
 

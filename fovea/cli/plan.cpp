@@ -24,11 +24,13 @@ Examples:
   fovea plan --model lenet5                                    a training step of lenet5 on the fastest backend
   fovea plan --model cifar_cnn --batch 32 --no-claims          nothing fused
   fovea plan recipes/lenet5_mnist.toml --phase evaluation
+  fovea plan --model resnet50 --outline                        the operators of each layer alone
 )";
 
 struct Arguments {
   std::string recipe, phase = "training";
   std::map<std::string, std::string> flags;
+  bool outline = false;
 };
 
 void show(Arguments arguments) {
@@ -47,8 +49,9 @@ void show(Arguments arguments) {
   assignment.backend = backend.get();
   assignment.limits.threads = recipe.threads > 0 ? static_cast<int>(recipe.threads) : usable_cores();
   assignment.claims = recipe.claims == train::Switch::on ? plan::Claims::on : plan::Claims::off;
+  const plan::Plan plan = plan::compile(std::move(graph), assignment, order);
   fmt::print("{} of {}, batch {}, backend {}\n\n{}", arguments.phase, network.name, recipe.batch, backend->name(),
-             plan::dump(plan::compile(std::move(graph), assignment, order)));
+             arguments.outline ? plan::outline(plan) : plan::dump(plan));
 }
 
 }  // namespace
@@ -60,6 +63,7 @@ void add_plan(CLI::App& program) {
   command->add_option("--phase", arguments->phase, "training or evaluation")
       ->check(CLI::IsMember({"training", "evaluation"}))
       ->capture_default_str();
+  command->add_flag("--outline", arguments->outline, "only the operators, a line per layer; the same on every machine");
   add_recipe_flags(*command, arguments->flags);
   command->callback([arguments] { show(*arguments); });
 }

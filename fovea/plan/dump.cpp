@@ -12,10 +12,12 @@ constexpr size_t columns = 8;
 using Row = std::array<std::string, columns>;
 constexpr size_t first_number = 6;  // columns from here on, and the first, are numbers
 
+std::string step_name(const Step& step) { return step.micro_batch > 0 ? fmt::format("{}@{}", step.name, step.micro_batch) : step.name; }
+
 Row row_of(const Plan& plan, size_t i) {
   const Step& step = plan.steps()[i];
   return {fmt::format("{}", i),
-          step.micro_batch > 0 ? fmt::format("{}@{}", step.name, step.micro_batch) : step.name,
+          step_name(step),
           step.what,
           std::string(step.kernel->provider()),
           step.kernel->algorithm(),
@@ -48,6 +50,18 @@ std::string dump(const Plan& plan) {
   for (size_t i = 0; i < arena_count; ++i)
     text += fmt::format("{:<12} {:>14} bytes\n", name_of(static_cast<Arena>(i)), plan.arena_bytes()[i]);
   return text + fmt::format("{:<12} {:>14} bytes\n", "total", total(plan.arena_bytes()));
+}
+
+std::string outline(const Plan& plan) {
+  std::string text, layer;
+  for (const Step& step : plan.steps()) {
+    const std::string name = step_name(step);
+    text += name == layer ? ", " : fmt::format("{}{}: ", text.empty() ? "" : "\n", name);
+    text += step.what;
+    if (step.kernel->provider() != step.backend) text += fmt::format(" ({})", step.kernel->provider());
+    layer = name;
+  }
+  return text + '\n';
 }
 
 }  // namespace fovea::plan
