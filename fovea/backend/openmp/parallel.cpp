@@ -81,8 +81,8 @@ class Team {
     while ((seen = next_order(seen)) != stop) {
       if (index >= (seen & 0xFFFF)) continue;
       const uint64_t loop = seen >> 16;
-      uint64_t before = member.state.load();
-      if (before >> 2 == loop || !member.state.compare_exchange_strong(before, loop << 2 | running)) continue;
+      uint64_t before = member.state.load();  // of this loop or a later one: it is over, and its function is gone
+      if (before >> 2 >= loop || !member.state.compare_exchange_strong(before, loop << 2 | running)) continue;
       work(static_cast<int>(index), loop);
       member.state.store(loop << 2 | done);
     }
