@@ -141,7 +141,7 @@ class LayerReader {
     read_convolution(outputs, table_->integer_or("groups", 1, positive));
   }
   void read_depthwise_conv2d() {
-    const int64_t multiplier = table_->integer("depthwise_conv2d", positive);
+    const int64_t multiplier = table_->integer("depthwise_conv2d", {1, 65536});
     need_image();
     read_convolution(layer_.in[2] * multiplier, layer_.in[2]);
   }
