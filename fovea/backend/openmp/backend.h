@@ -12,6 +12,12 @@ class OpenmpBackend : public eigen::EigenBackend {
   std::optional<Claim> claim(const Neighbours&, const Limits&) override;
 
   using EigenBackend::make;
+  KernelPtr make(const Conv2dForward&, const Limits&) override;
+  KernelPtr make(const Conv2dBackwardData&, const Limits&) override;
+  KernelPtr make(const Conv2dBackwardFilter&, const Limits&) override;
+  KernelPtr make(const LinearForward&, const Limits&) override;
+  KernelPtr make(const LinearBackwardData&, const Limits&) override;
+  KernelPtr make(const LinearBackwardFilter&, const Limits&) override;
 };
 
 }  // namespace fovea::openmp
