@@ -63,6 +63,23 @@ ByPixelOrTap patches(const Conv2dShape& shape, int images, const float* x) {
   return made;
 }
 
+PatchesByPixel backward_patches(const Conv2dShape& shape, int images, const float* dy) {
+  const Sizes sizes(shape);
+  const Window& window = shape.window;
+  PatchesByPixel made;
+  made.data = dy;
+  made.pixels = images * sizes.h * sizes.w;
+  made.taps = sizes.r * sizes.s * sizes.group_k;
+  made.h = sizes.p, made.w = sizes.q, made.c = sizes.k;
+  made.image = sizes.p * sizes.q * sizes.k;
+  made.stride_h = made.stride_w = 1;
+  made.pad_top = -Sizes::narrow(window.pad_top), made.pad_left = -Sizes::narrow(window.pad_left);
+  made.dilation_h = -Sizes::narrow(window.dilation_h), made.dilation_w = -Sizes::narrow(window.dilation_w);
+  made.group_c = sizes.group_k;
+  made.by_q = Divider(sizes.w), made.by_p = Divider(sizes.h), made.by_c = Divider(sizes.group_k), made.by_s = Divider(sizes.s);
+  return made;
+}
+
 SpreadOutputs spread_outputs(const Conv2dShape& shape, int images, const float* dy) {
   const Sizes sizes(shape);
   const Window& window = shape.window;
@@ -80,17 +97,23 @@ SpreadOutputs spread_outputs(const Conv2dShape& shape, int images, const float* 
   return made;
 }
 
+// Channels are read four at a time where they can be.
+ProductSizes sizes_of(const Sizes& sizes, int m, int n, int k) {
+  return {
+      .m = m, .n = n, .k = k, .groups = sizes.groups, .width = sizes.group_c % 4 == 0 && sizes.group_k % 4 == 0 ? Width::four : Width::one};
+}
+
 Product forward_product(const Conv2dShape& shape, int images) {
   const Sizes sizes(shape);
-  return plan_product(images * sizes.p * sizes.q, sizes.group_k, sizes.taps, sizes.groups);
+  return plan_product(sizes_of(sizes, images * sizes.p * sizes.q, sizes.group_k, sizes.taps));
 }
 Product data_product(const Conv2dShape& shape, int images) {
   const Sizes sizes(shape);
-  return plan_product(images * sizes.h * sizes.w, sizes.group_c, sizes.r * sizes.s * sizes.group_k, sizes.groups);
+  return plan_product(sizes_of(sizes, images * sizes.h * sizes.w, sizes.group_c, sizes.r * sizes.s * sizes.group_k));
 }
 Product filter_product(const Conv2dShape& shape, int images) {
   const Sizes sizes(shape);
-  return plan_product(sizes.taps, sizes.group_k, images * sizes.p * sizes.q, sizes.groups);
+  return plan_product(sizes_of(sizes, sizes.taps, sizes.group_k, images * sizes.p * sizes.q));
 }
 
 using ProductOf = Product (*)(const Conv2dShape&, int);
@@ -129,7 +152,7 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const Buffers& buffers, 
   const Conv2dShape& shape = op.shape;
   const Sizes sizes(shape);
   for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t first, int images) {
-    const SpreadOutputs dy = spread_outputs(shape, images, input(buffers, 0) + first * shape.p() * shape.q() * shape.k);
+    const float* from = input(buffers, 0) + first * shape.p() * shape.q() * shape.k;
     const FilterByChannel w = {.data = input(buffers, 1),
                                .channels = sizes.group_c,
                                .taps = sizes.r * sizes.s * sizes.group_k,
@@ -138,7 +161,11 @@ void conv2d_backward_data(const Conv2dBackwardData& op, const Buffers& buffers, 
                                .by_k = Divider(sizes.group_k)};
     const Epilogue epilogue = {
         .out = output(buffers, 0) + first * shape.h * shape.w * shape.c, .stride_m = sizes.c, .group = sizes.group_c, .into = op.into};
-    multiply(dy, w, data_product(shape, images), epilogue, launch);
+    const Product product = data_product(shape, images);
+    if (shape.window.stride_h == 1 && shape.window.stride_w == 1)
+      multiply(backward_patches(shape, images, from), w, product, epilogue, launch);
+    else
+      multiply(spread_outputs(shape, images, from), w, product, epilogue, launch);
   });
 }
 

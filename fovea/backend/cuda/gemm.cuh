@@ -1,9 +1,10 @@
 // Products in tiles: out(m, n) = sum_k a(m, k) b(n, k), in float on the CUDA cores. A tile of a and b lies in shared memory, twice, so that
-// the next one is read while the present one is multiplied; each thread keeps 4 x 4 sums in registers.
+// the next one is read while the present one is multiplied; each thread keeps tile.rows x tile.columns sums in registers.
 // An operand says where its elements lie:
 //   along            what neighbouring threads read: neighbouring k of one row, or neighbouring rows at one k
-//   row(i), column(k)   an int4 each, that load(row, column) turns into an element, 0 beyond the ends
+//   row(i), column(k)   an int4 each, of which at(row, column) makes a place in memory, nullptr beyond the ends
 //   shift(group)     moves it to a group
+// With a width of 4 the places of four neighbours, counted from a multiple of 4, are neighbours in memory, aligned to 16 bytes.
 #pragma once
 
 #include "fovea/backend/cuda/divider.h"
@@ -25,146 +26,212 @@ struct Matrix {
   __device__ void shift(int g) { data += int64_t{g} * group; }
   __device__ int4 row(int i) const { return i < rows ? make_int4(i * row_stride, 0, 0, 0) : make_int4(0, -1, 0, 0); }
   __device__ int4 column(int k) const { return k < columns ? make_int4(k * column_stride, 0, 0, 0) : make_int4(0, -1, 0, 0); }
-  __device__ float load(int4 a, int4 b) const { return (a.y | b.y) < 0 ? 0 : data[a.x + b.x]; }
+  __device__ const float* at(int4 a, int4 b) const { return (a.y | b.y) < 0 ? nullptr : data + (a.x + b.x); }
 };
 
 // Reads tiles of an operand into registers, and writes them into shared memory as (k, row).
-template <class Operand, int rows, int threads>
+template <class Operand, int rows, int threads, int width>
 class Reader {
  public:
-  static constexpr int pitch = rows + 4;  // keeps 16-byte rows, and keeps columns off the same bank
-  static constexpr int table_rows = Operand::along == Along::k ? rows : 1;
+  static constexpr bool along_k = Operand::along == Along::k;
+  static constexpr int pitch = rows + 4;                          // keeps 16-byte rows, and keeps columns off the same bank
+  static constexpr int table_size = along_k ? rows : 2 * tile_k;  // of the rows, or of the columns of two tiles
 
   __device__ Reader(const Operand& operand, int first_row, int4* table) : operand_(operand), table_(table) {
-    if constexpr (Operand::along == Along::k) {
+    if constexpr (along_k) {
       for (int i = threadIdx.x; i < rows; i += threads) table_[i] = operand_.row(first_row + i);
     } else {
-      row_ = operand_.row(first_row + threadIdx.x % rows);
+      row_ = operand_.row(first_row + across_);
     }
   }
 
-  // The table must be complete: __syncthreads between construction and this.
-  __device__ void read(int first_k) {
-    if constexpr (Operand::along == Along::k) {
-      const int4 column = operand_.column(first_k + threadIdx.x % tile_k);
+  // What `read` needs of a tile; a barrier must stand between the two.
+  __device__ void prepare(int tile) {
+    if constexpr (!along_k)
+      if (threadIdx.x < tile_k) table_[tile % 2 * tile_k + threadIdx.x] = operand_.column(tile * tile_k + static_cast<int>(threadIdx.x));
+  }
+
+  __device__ void read(int tile) {
+    int4 column = make_int4(0, 0, 0, 0);
+    if constexpr (along_k) column = operand_.column(tile * tile_k + across_);
 #pragma unroll
-      for (int i = 0; i < loads; ++i) held_[i] = operand_.load(table_[threadIdx.x / tile_k + i * (threads / tile_k)], column);
-    } else {
-#pragma unroll
-      for (int i = 0; i < loads; ++i) held_[i] = operand_.load(row_, operand_.column(first_k + threadIdx.x / rows + i * (threads / rows)));
+    for (int i = 0; i < loads; ++i) {
+      if (!takes(i)) continue;
+      const float* from = along_k ? operand_.at(table_[line(i)], column) : operand_.at(row_, table_[tile % 2 * tile_k + line(i)]);
+      if constexpr (width == 4) {
+        const float4 four = from == nullptr ? make_float4(0, 0, 0, 0) : *reinterpret_cast<const float4*>(from);
+        held_[i][0] = four.x, held_[i][1] = four.y, held_[i][2] = four.z, held_[i][3] = four.w;
+      } else {
+        held_[i][0] = from == nullptr ? 0 : *from;
+      }
     }
   }
 
   __device__ void write(float (*tile)[pitch]) const {
 #pragma unroll
     for (int i = 0; i < loads; ++i) {
-      if constexpr (Operand::along == Along::k) {
-        tile[threadIdx.x % tile_k][threadIdx.x / tile_k + i * (threads / tile_k)] = held_[i];
+      if (!takes(i)) continue;
+      if constexpr (along_k) {
+#pragma unroll
+        for (int j = 0; j < width; ++j) tile[across_ + j][line(i)] = held_[i][j];
+      } else if constexpr (width == 4) {
+        *reinterpret_cast<float4*>(&tile[line(i)][across_]) = make_float4(held_[i][0], held_[i][1], held_[i][2], held_[i][3]);
       } else {
-        tile[threadIdx.x / rows + i * (threads / rows)][threadIdx.x % rows] = held_[i];
+        tile[line(i)][across_] = held_[i][0];
       }
     }
   }
 
  private:
-  static constexpr int loads = rows * tile_k / threads;
-  static_assert(loads * threads == rows * tile_k && threads % tile_k == 0 && threads % rows == 0);
+  static constexpr int length = along_k ? tile_k : rows, lines = along_k ? rows : tile_k;  // of the tile, as threads walk over it
+  static constexpr int abreast = length / width, lines_abreast = threads / abreast;
+  static constexpr int loads = (lines + lines_abreast - 1) / lines_abreast;
+  static_assert(length % width == 0 && threads % abreast == 0);
+
+  __device__ int line(int i) const { return static_cast<int>(threadIdx.x) / abreast + i * lines_abreast; }
+  __device__ bool takes(int i) const { return lines % lines_abreast == 0 || line(i) < lines; }
 
   const Operand& operand_;
   int4* table_;
   int4 row_;
-  float held_[loads];
+  const int across_ = static_cast<int>(threadIdx.x) % abreast * width;
+  float held_[loads][width];
 };
 
-constexpr int per_thread = 4;  // rows and columns of the result
+// The products of one tile along k. A thread's rows lie in bands of four, tile.bands() of them, and so do its columns.
+template <Tile tile, int pitch_a, int pitch_b>
+__device__ void multiply_tile(const float (*a)[pitch_a], const float (*b)[pitch_b], float (&sums)[tile.rows][tile.columns]) {
+  constexpr int band_m = tile.m / (tile.rows / 4), band_n = tile.n / (tile.columns / 4);
+  const int column = static_cast<int>(threadIdx.x) % (band_n / 4) * 4, row = static_cast<int>(threadIdx.x) / (band_n / 4) * 4;
+#pragma unroll
+  for (int k = 0; k < tile_k; ++k) {
+    float of_a[tile.rows], of_b[tile.columns];
+#pragma unroll
+    for (int i = 0; i < tile.rows; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(&a[k][row + i / 4 * band_m]);
+      of_a[i] = four.x, of_a[i + 1] = four.y, of_a[i + 2] = four.z, of_a[i + 3] = four.w;
+    }
+#pragma unroll
+    for (int j = 0; j < tile.columns; j += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(&b[k][column + j / 4 * band_n]);
+      of_b[j] = four.x, of_b[j + 1] = four.y, of_b[j + 2] = four.z, of_b[j + 3] = four.w;
+    }
+#pragma unroll
+    for (int i = 0; i < tile.rows; ++i)
+#pragma unroll
+      for (int j = 0; j < tile.columns; ++j) sums[i][j] = fmaf(of_a[i], of_b[j], sums[i][j]);
+  }
+}
 
-template <int tile_m, int tile_n, class A, class B>
-__global__ void __launch_bounds__(tile_m* tile_n / (per_thread * per_thread))
-    gemm(A a, B b, Product product, Epilogue epilogue, float* workspace) {
-  constexpr int threads = tile_m * tile_n / (per_thread * per_thread);
-  using ReadA = Reader<A, tile_m, threads>;
-  using ReadB = Reader<B, tile_n, threads>;
-  __shared__ __align__(16) float tile_a[2][tile_k][ReadA::pitch];
-  __shared__ __align__(16) float tile_b[2][tile_k][ReadB::pitch];
-  __shared__ int4 table_a[ReadA::table_rows], table_b[ReadB::table_rows];
+// Where a block's tile begins in the product.
+struct Corner {
+  int m, n, group, part;
+};
+
+// The sums go through shared memory, a band of rows at a time, so that a block writes in order and finishes elements in one place.
+template <Tile tile, int width>
+__device__ void write_sums(const Product& product, const Epilogue& epilogue, const Corner& corner,
+                           const float (&sums)[tile.rows][tile.columns], float* staged, float* workspace) {
+  constexpr int band_m = tile.m / (tile.rows / 4), band_n = tile.n / (tile.columns / 4), pitch = tile.n + 4;
+  const int column = static_cast<int>(threadIdx.x) % (band_n / 4) * 4, row = static_cast<int>(threadIdx.x) / (band_n / 4) * 4;
+#pragma unroll
+  for (int band = 0; band < tile.rows / 4; ++band) {
+    if (band > 0) __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int j = 0; j < tile.columns; j += 4) {
+        const float(&of)[tile.columns] = sums[4 * band + i];
+        *reinterpret_cast<float4*>(&staged[(row + i) * pitch + column + j / 4 * band_n]) =
+            make_float4(of[j], of[j + 1], of[j + 2], of[j + 3]);
+      }
+    __syncthreads();
+#pragma unroll 1
+    for (int place = static_cast<int>(threadIdx.x) * width; place < band_m * tile.n; place += tile.threads() * width) {
+      const int m = corner.m + band * band_m + place / tile.n, n = corner.n + place % tile.n;
+      if (m >= product.m || n >= product.n) continue;
+      const float* sum = &staged[place / tile.n * pitch + place % tile.n];
+      if (product.parts > 1)
+        copy<width>(sum, &workspace[((int64_t{corner.part} * product.groups + corner.group) * product.m + m) * product.n + n]);
+      else
+        finish<width>(epilogue, product, {corner.group, m, n}, sum);
+    }
+  }
+}
+
+template <int width, int which, class A, class B>
+__global__ void __launch_bounds__(tile_shape<width, which>.threads()) gemm(A a, B b, Product product, Epilogue epilogue, float* workspace) {
+  constexpr Tile tile = tile_shape<width, which>;
+  using ReadA = Reader<A, tile.m, tile.threads(), width>;
+  using ReadB = Reader<B, tile.n, tile.threads(), width>;
+  constexpr int size_a = tile_k * ReadA::pitch, size_b = tile_k * ReadB::pitch;
+  static_assert(tile.m / (tile.rows / 4) * (tile.n + 4) <= 2 * (size_a + size_b));
+  __shared__ __align__(16) float memory[2 * (size_a + size_b)];
+  __shared__ int4 table_a[ReadA::table_size], table_b[ReadB::table_size];
+  const auto tile_a = [&](int of) { return reinterpret_cast<float(*)[ReadA::pitch]>(memory + of % 2 * size_a); };
+  const auto tile_b = [&](int of) { return reinterpret_cast<float(*)[ReadB::pitch]>(memory + 2 * size_a + of % 2 * size_b); };
 
   // Neighbouring blocks share rows of a.
-  const int blocks_n = (product.n + tile_n - 1) / tile_n, blocks_m = (product.m + tile_m - 1) / tile_m;
-  unsigned block = blockIdx.x;
-  const int first_n = static_cast<int>(block % blocks_n) * tile_n;
-  block /= blocks_n;
-  const int first_m = static_cast<int>(block % blocks_m) * tile_m;
-  block /= blocks_m;
-  const int group = static_cast<int>(block % product.groups), part = static_cast<int>(block / product.groups);
+  const int blocks_n = (product.n + tile.n - 1) / tile.n, blocks_m = (product.m + tile.m - 1) / tile.m;
+  const int block = static_cast<int>(blockIdx.x), line = block / blocks_n, plane = line / blocks_m;
+  const Corner corner = {line % blocks_m * tile.m, block % blocks_n * tile.n, plane % product.groups, plane / product.groups};
+  const int first = corner.part * product.tiles_per_part;
+  const int end = min(first + product.tiles_per_part, (product.k + tile_k - 1) / tile_k);
 
-  a.shift(group);
-  b.shift(group);
-  ReadA read_a(a, first_m, table_a);
-  ReadB read_b(b, first_n, table_b);
+  a.shift(corner.group);
+  b.shift(corner.group);
+  ReadA read_a(a, corner.m, table_a);
+  ReadB read_b(b, corner.n, table_b);
+  for (int next = first; next < first + 2; ++next) {
+    read_a.prepare(next);
+    read_b.prepare(next);
+  }
+  __syncthreads();
+  read_a.read(first);
+  read_b.read(first);
+  read_a.write(tile_a(first));
+  read_b.write(tile_b(first));
   __syncthreads();
 
-  const int first_tile = part * product.tiles_per_part;
-  const int end_tile = min(first_tile + product.tiles_per_part, (product.k + tile_k - 1) / tile_k);
-  read_a.read(first_tile * tile_k);
-  read_b.read(first_tile * tile_k);
-  read_a.write(tile_a[0]);
-  read_b.write(tile_b[0]);
-  __syncthreads();
-
-  const int column = threadIdx.x % (tile_n / per_thread) * per_thread, row = threadIdx.x / (tile_n / per_thread) * per_thread;
-  float sums[per_thread][per_thread] = {};
-  for (int tile = first_tile, now = 0; tile < end_tile; ++tile, now ^= 1) {
-    const bool more = tile + 1 < end_tile;
+  float sums[tile.rows][tile.columns] = {};
+  for (int now = first; now < end; ++now) {
+    const bool more = now + 1 < end;
     if (more) {
-      read_a.read((tile + 1) * tile_k);
-      read_b.read((tile + 1) * tile_k);
+      read_a.read(now + 1);
+      read_b.read(now + 1);
     }
-#pragma unroll
-    for (int k = 0; k < tile_k; ++k) {
-      const float4 of_a = *reinterpret_cast<const float4*>(&tile_a[now][k][row]);
-      const float4 of_b = *reinterpret_cast<const float4*>(&tile_b[now][k][column]);
-      const float from_a[per_thread] = {of_a.x, of_a.y, of_a.z, of_a.w}, from_b[per_thread] = {of_b.x, of_b.y, of_b.z, of_b.w};
-#pragma unroll
-      for (int i = 0; i < per_thread; ++i)
-#pragma unroll
-        for (int j = 0; j < per_thread; ++j) sums[i][j] = fmaf(from_a[i], from_b[j], sums[i][j]);
-    }
-    if (more) {  // into the half that nobody reads since the last barrier
-      read_a.write(tile_a[now ^ 1]);
-      read_b.write(tile_b[now ^ 1]);
+    multiply_tile<tile, ReadA::pitch, ReadB::pitch>(tile_a(now), tile_b(now), sums);
+    if (more) {  // into the halves that nobody reads since the last barrier
+      read_a.write(tile_a(now + 1));
+      read_b.write(tile_b(now + 1));
+      read_a.prepare(now + 2);
+      read_b.prepare(now + 2);
     }
     __syncthreads();
   }
-
-#pragma unroll
-  for (int i = 0; i < per_thread; ++i)
-#pragma unroll
-    for (int j = 0; j < per_thread; ++j) {
-      const int m = first_m + row + i, n = first_n + column + j;
-      if (m >= product.m || n >= product.n) continue;
-      if (product.parts > 1)
-        workspace[((int64_t{part} * product.groups + group) * product.m + m) * product.n + n] = sums[i][j];
-      else
-        finish_element(epilogue, product, {group, m, n}, sums[i][j]);
-    }
+  write_sums<tile, width>(product, epilogue, corner, sums, memory, workspace);
 }
 
-template <int tile_m, int tile_n, class A, class B>
+template <int width, int which, class A, class B>
 void launch_gemm(const A& a, const B& b, const Product& product, const Epilogue& epilogue, const Launch& launch) {
-  constexpr int threads = tile_m * tile_n / (per_thread * per_thread);
+  if (product.tile != which) return;
   const unsigned blocks = static_cast<unsigned>(product.tiles()) * static_cast<unsigned>(product.parts);
-  gemm<tile_m, tile_n><<<blocks, threads, 0, launch.stream>>>(a, b, product, epilogue, launch.floats());
+  gemm<width, which><<<blocks, tile_shape<width, which>.threads(), 0, launch.stream>>>(a, b, product, epilogue, launch.floats());
   check_launch("gemm");
+}
+
+template <int width, class A, class B>
+void launch_gemm(const A& a, const B& b, const Product& product, const Epilogue& epilogue, const Launch& launch) {
+  [&]<int... which>(std::integer_sequence<int, which...>) { (launch_gemm<width, which>(a, b, product, epilogue, launch), ...); }
+  (std::make_integer_sequence<int, tile_count<width>>());
 }
 
 template <class A, class B>
 void multiply(const A& a, const B& b, const Product& product, const Epilogue& epilogue, const Launch& launch) {
-  if (product.tile_n == 16)
-    launch_gemm<128, 16>(a, b, product, epilogue, launch);
-  else if (product.tile_n == 32)
-    launch_gemm<128, 32>(a, b, product, epilogue, launch);
+  if (product.width == Width::four)
+    launch_gemm<4>(a, b, product, epilogue, launch);
   else
-    launch_gemm<64, 64>(a, b, product, epilogue, launch);
+    launch_gemm<1>(a, b, product, epilogue, launch);
   if (product.parts > 1) add_parts(product, epilogue, launch);
 }
 

@@ -14,15 +14,17 @@ void require_countable_linear(const Op& op) {
   require_countable(op, op.shape.c * op.shape.k);
 }
 
-Product forward_product(const LinearShape& shape, int rows) {
-  return plan_product(rows, static_cast<int>(shape.k), static_cast<int>(shape.c));
+// The rows of x, w and y are read four elements at a time where they can be.
+ProductSizes sizes_of(const LinearShape& shape, int64_t m, int64_t n, int64_t k) {
+  return {.m = static_cast<int>(m),
+          .n = static_cast<int>(n),
+          .k = static_cast<int>(k),
+          .width = shape.c % 4 == 0 && shape.k % 4 == 0 ? Width::four : Width::one};
 }
-Product data_product(const LinearShape& shape, int rows) {
-  return plan_product(rows, static_cast<int>(shape.c), static_cast<int>(shape.k));
-}
-Product filter_product(const LinearShape& shape, int rows) {
-  return plan_product(static_cast<int>(shape.k), static_cast<int>(shape.c), rows);
-}
+
+Product forward_product(const LinearShape& shape, int rows) { return plan_product(sizes_of(shape, rows, shape.k, shape.c)); }
+Product data_product(const LinearShape& shape, int rows) { return plan_product(sizes_of(shape, rows, shape.c, shape.k)); }
+Product filter_product(const LinearShape& shape, int rows) { return plan_product(sizes_of(shape, shape.k, shape.c, rows)); }
 
 template <class Op, class Function>
 KernelPtr product_kernel(const Op& op, Product (*product)(const LinearShape&, int), Function function) {
@@ -105,7 +107,7 @@ struct ColumnSums {
         rows_per_part((rows + parts - 1) / parts) {
     parts = static_cast<int>((rows + rows_per_part - 1) / rows_per_part);
   }
-  Product product() const { return {.m = 1, .n = k, .k = parts * tile_k, .groups = 1, .parts = parts, .tiles_per_part = 1}; }
+  Product product() const { return {.m = 1, .n = k, .k = parts * tile_k, .parts = parts, .tiles_per_part = 1}; }
 
  private:
   static constexpr int64_t most_parts = 264;
@@ -131,7 +133,7 @@ __global__ void __launch_bounds__(block_threads)
   if (sums.parts > 1)
     parts[int64_t{part} * sums.k + column] = sum;
   else
-    finish_element(epilogue, product, {0, 0, column}, sum);
+    finish<1>(epilogue, product, {0, 0, column}, &sum);
 }
 
 void bias_backward(const BiasBackward& op, const Buffers& buffers, const Launch& launch) {

@@ -1,51 +1,118 @@
 // Adds up the parts of a product, and decides how many there are.
+#include <cmath>
+#include <limits>
+
 #include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/epilogue.cuh"
 
 namespace fovea::cuda {
 namespace {
 
-// A block is (block_threads / lanes, lanes): lane l of an element adds parts l, l + lanes, ..., then the first lane adds the lanes.
-template <int lanes>
+// A block is (block_threads / lanes, lanes): lane l of `width` elements adds parts l, l + lanes, ..., then the first lane adds the lanes.
+template <int lanes, int width>
 __global__ void __launch_bounds__(block_threads) add(const float* parts, Product product, Divider n, Divider m, Epilogue epilogue) {
-  constexpr int width = block_threads / lanes;
-  __shared__ float sums[lanes][width];
-  const int elements = product.elements();
-  const int64_t element = int64_t{blockIdx.x} * width + threadIdx.x;
-  float sum = 0;
+  constexpr int across = block_threads / lanes;
+  __shared__ float sums[lanes][across * width];
+  const int64_t elements = product.elements();
+  const int64_t element = (int64_t{blockIdx.x} * across + threadIdx.x) * width;
+  float sum[width] = {};
   if (element < elements) {
 #pragma unroll 4
-    for (int part = threadIdx.y; part < product.parts; part += lanes) sum += parts[int64_t{part} * elements + element];
+    for (int part = static_cast<int>(threadIdx.y); part < product.parts; part += lanes) {
+      __align__(16) float of_part[width];
+      copy<width>(&parts[part * elements + element], of_part);
+#pragma unroll
+      for (int j = 0; j < width; ++j) sum[j] += of_part[j];
+    }
   }
   if constexpr (lanes > 1) {
-    sums[threadIdx.y][threadIdx.x] = sum;
+#pragma unroll
+    for (int j = 0; j < width; ++j) sums[threadIdx.y][j * across + threadIdx.x] = sum[j];
     __syncthreads();
     if (threadIdx.y > 0) return;
-    for (int lane = 1; lane < lanes; ++lane) sum += sums[lane][threadIdx.x];
+    for (int lane = 1; lane < lanes; ++lane)
+#pragma unroll
+      for (int j = 0; j < width; ++j) sum[j] += sums[lane][j * across + threadIdx.x];
   }
   if (element >= elements) return;
   const Divided row = n.divide(static_cast<int>(element));
   const Divided group = m.divide(row.quotient);
-  finish_element(epilogue, product, {group.quotient, group.remainder, row.remainder}, sum);
+  finish<width>(epilogue, product, {group.quotient, group.remainder, row.remainder}, sum);
 }
 
-constexpr int enough_blocks = 132;  // as many as a large GPU has multiprocessors; a constant, so that sums do not depend on the GPU
-constexpr int least_tiles_per_part = 4;
+template <int lanes, int width>
+void launch_add(const Product& product, const Epilogue& epilogue, const Launch& launch) {
+  constexpr int across = block_threads / lanes;
+  add<lanes, width><<<blocks_of_each(product.elements(), across * width), dim3(across, lanes), 0, launch.stream>>>(
+      launch.floats(), product, Divider(product.n), Divider(product.m), epilogue);
+  check_launch("add_parts");
+}
+
+template <int width>
+void launch_add(const Product& product, const Epilogue& epilogue, const Launch& launch) {
+  if (product.parts >= 16)
+    launch_add<8, width>(product, epilogue, launch);
+  else
+    launch_add<1, width>(product, epilogue, launch);
+}
+
+// ---- the plan ----
+
+// What a product takes is estimated in cycles of a GPU with this many multiprocessors: constants, so that sums do not depend on the GPU.
+constexpr double processors = 132, issues_per_cycle = 4, bytes_per_cycle = 3000, cycles_per_launch = 4000, cycles_per_block = 1500;
+constexpr int least_tiles_per_part = 2;
+
+// What a block issues for tile_k of its products, counted in instructions of a warp: the multiplications, the reads of shared memory, as
+// heavy as five, and for what it takes from memory the search for the place.
+double issues_of(const Tile& tile, Width width) {
+  const double warps = tile.threads() / 32.0;
+  const double multiplications = warps * tile_k * tile.rows * tile.columns;
+  const double reads = warps * tile_k * (tile.rows + tile.columns) / 4;
+  const double loads = (tile.m + tile.n) * tile_k / 32.0 / (width == Width::four ? 4 : 1);
+  return multiplications + 5 * reads + 18 * loads;
+}
+
+double cycles_of(const Product& product, const Tile& tile) {
+  const double blocks = std::ceil(product.tiles() * static_cast<double>(product.parts) / processors);  // of one multiprocessor
+  const double warps = std::min(16.0, blocks * tile.threads() / 32);
+  const double issues = blocks * product.tiles_per_part * issues_of(tile, product.width);
+  const double cycles = cycles_per_block + issues / issues_per_cycle * (warps + 3) / warps;  // few warps wait for memory and for each other
+  if (product.parts == 1) return cycles;
+  return cycles + cycles_per_launch + (2.0 * product.parts + 1) * product.elements() * sizeof(float) / bytes_per_cycle;
+}
+
+// The product cut into about this many parts, none of them empty.
+Product in_parts(Product product, int parts) {
+  const int tiles_k = (product.k + tile_k - 1) / tile_k;
+  product.tiles_per_part = (tiles_k + parts - 1) / parts;
+  product.parts = (tiles_k + product.tiles_per_part - 1) / product.tiles_per_part;
+  return product;
+}
+
+template <int width>
+Product best_product(Product product) {
+  Product best;
+  double least = std::numeric_limits<double>::infinity();
+  const int most_parts = std::clamp((product.k + tile_k - 1) / tile_k / least_tiles_per_part, 1, 1024);
+  for (int i = 0; i < tile_count<width>; ++i) {
+    const Tile& tile = width == 4 ? wide_tiles[i] : narrow_tiles[i];
+    product.tile = i, product.tile_m = tile.m, product.tile_n = tile.n;
+    for (int parts = 1; parts <= most_parts; parts += (parts + 3) / 4) {
+      const Product candidate = in_parts(product, parts);
+      const double cycles = cycles_of(candidate, tile);
+      if (cycles >= least) continue;
+      least = cycles;
+      best = candidate;
+    }
+  }
+  return best;
+}
 
 }  // namespace
 
-Product plan_product(int m, int n, int k, int groups) {
-  Product product = {.m = m, .n = n, .k = k, .groups = groups};
-  if (n <= 32) {
-    product.tile_m = 128;
-    product.tile_n = n <= 16 ? 16 : 32;
-  }
-  const int tiles_k = (k + tile_k - 1) / tile_k;
-  const int wished = product.tiles() >= enough_blocks ? 1 : 2 * enough_blocks / product.tiles();
-  const int parts = std::max(1, std::min(wished, tiles_k / least_tiles_per_part));
-  product.tiles_per_part = (tiles_k + parts - 1) / parts;
-  product.parts = (tiles_k + product.tiles_per_part - 1) / product.tiles_per_part;  // none is empty
-  return product;
+Product plan_product(const ProductSizes& sizes) {
+  const Product product = {.m = sizes.m, .n = sizes.n, .k = sizes.k, .groups = sizes.groups, .width = sizes.width};
+  return sizes.width == Width::four ? best_product<4>(product) : best_product<1>(product);
 }
 
 std::string Product::text() const {
@@ -54,20 +121,15 @@ std::string Product::text() const {
 }
 
 void add_parts(const Product& product, const Epilogue& epilogue, const Launch& launch) {
-  const Divider n(product.n), m(product.m);
-  if (product.parts >= 16) {
-    constexpr int lanes = 8;
-    add<lanes><<<blocks_of_each(product.elements(), block_threads / lanes), dim3(block_threads / lanes, lanes), 0, launch.stream>>>(
-        launch.floats(), product, n, m, epilogue);
-  } else {
-    add<1><<<blocks_of_each(product.elements()), block_threads, 0, launch.stream>>>(launch.floats(), product, n, m, epilogue);
-  }
-  check_launch("add_parts");
+  if (product.width == Width::four)
+    launch_add<4>(product, epilogue, launch);
+  else
+    launch_add<1>(product, epilogue, launch);
 }
 
 bool has_code_for_device() {
   cudaFuncAttributes attributes;
-  const cudaError_t result = cudaFuncGetAttributes(&attributes, add<1>);
+  const cudaError_t result = cudaFuncGetAttributes(&attributes, add<1, 1>);
   if (result == cudaErrorNoKernelImageForDevice || result == cudaErrorInvalidDeviceFunction) {
     cudaGetLastError();
     return false;
