@@ -1,44 +1,13 @@
-// Batch normalisation per channel: statistics in two stages over blocks of rows that the shape alone decides, then element by element.
+// Batch normalisation per channel in two launches: sums over parts of the rows, which the shape alone decides, then element by element,
+// each block adding up the parts of its channels. The sum with another branch and the activation behind it can be done on the way.
+#include "fovea/backend/cuda/activate.cuh"
 #include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/claims.h"
 #include "fovea/backend/cuda/kernel.h"
+#include "fovea/backend/cuda/rows.cuh"
 
 namespace fovea::cuda {
 namespace {
-
-// How rows and channels are shared out: a block is `lanes` channels by block_threads / lanes rows; the rows are cut into parts.
-struct Grid {
-  int64_t rows = 1, rows_per_part = 1;
-  int c = 1, lanes = 32, parts = 1;
-
-  __host__ __device__ int lines() const { return block_threads / lanes; }
-  unsigned columns() const { return static_cast<unsigned>((c + lanes - 1) / lanes); }
-  dim3 block() const { return dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(lines())); }
-  dim3 blocks() const { return dim3(columns(), static_cast<unsigned>(parts)); }
-  size_t floats() const { return (static_cast<size_t>(parts) + 1) * 2 * static_cast<size_t>(c); }  // of workspace: parts, then totals
-};
-
-constexpr int64_t least_rows_per_thread = 8;
-constexpr int enough_blocks = 264;  // two for each multiprocessor of a large GPU; a constant, so that sums do not depend on the GPU
-
-Grid grid_of(int64_t rows, int64_t c) {
-  Grid grid{.rows = rows, .c = static_cast<int>(c)};
-  while (grid.lanes / 2 >= c) grid.lanes /= 2;
-  const int64_t most = std::max<int64_t>(1, rows / (grid.lines() * least_rows_per_thread));
-  const int64_t wished = std::max<int64_t>(1, enough_blocks / grid.columns());
-  const int64_t parts = std::min(most, wished);
-  grid.rows_per_part = (rows + parts - 1) / parts;
-  grid.parts = static_cast<int>((rows + grid.rows_per_part - 1) / grid.rows_per_part);
-  return grid;
-}
-
-struct Span {
-  int64_t first, end;
-};
-__device__ Span rows_of(const Grid& grid, int part) {
-  const int64_t first = part * grid.rows_per_part, end = first + grid.rows_per_part;
-  return {first, end < grid.rows ? end : grid.rows};
-}
-__device__ int channel_of(const Grid& grid) { return static_cast<int>(blockIdx.x) * grid.lanes + static_cast<int>(threadIdx.x); }
 
 // Mean and sum of squared differences from it, of `count` values.
 // Chan, Golub, LeVeque: "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
@@ -54,72 +23,7 @@ struct Moments {
   }
 };
 
-// The merged values of the block's lines, in line 0.
-template <class T>
-__device__ T merge_lines(const Grid& grid, T value) {
-  __shared__ T values[block_threads];
-  const int place = static_cast<int>(threadIdx.y) * grid.lanes + static_cast<int>(threadIdx.x);
-  values[place] = value;
-  for (int half = grid.lines() / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.y) < half) values[place].merge(values[place + half * grid.lanes]);
-  }
-  __syncthreads();
-  return values[threadIdx.x];
-}
-
-__global__ void __launch_bounds__(block_threads) moments_of_parts(Grid grid, const float* x, float* parts) {
-  const int c = channel_of(grid), part = static_cast<int>(blockIdx.y);
-  const Span rows = rows_of(grid, part);
-  Moments moments = {0, 0, 0};
-  if (c < grid.c && rows.first + threadIdx.y < rows.end) {
-    // Sums of differences from the first value: their mean is small, so that little cancels.
-    const float origin = x[(rows.first + threadIdx.y) * grid.c + c];
-    float count = 0, sum = 0, squares = 0;
-    for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
-      const float difference = x[row * grid.c + c] - origin;
-      count += 1;
-      sum += difference;
-      squares = fmaf(difference, difference, squares);
-    }
-    moments = {count, origin + sum / count, fmaxf(squares - sum * (sum / count), 0.0f)};
-  }
-  moments = merge_lines(grid, moments);
-  if (threadIdx.y > 0 || c >= grid.c) return;
-  parts[(2 * part) * grid.c + c] = moments.mean;
-  parts[(2 * part + 1) * grid.c + c] = moments.squares;
-}
-
-__global__ void __launch_bounds__(block_threads) merge_moments(Grid grid, const float* parts, float* mean, float* variance) {
-  const int c = channel_of(grid);
-  Moments moments = {0, 0, 0};
-  if (c < grid.c)
-    for (int part = static_cast<int>(threadIdx.y); part < grid.parts; part += grid.lines()) {
-      const Span rows = rows_of(grid, part);
-      moments.merge({static_cast<float>(rows.end - rows.first), parts[(2 * part) * grid.c + c], parts[(2 * part + 1) * grid.c + c]});
-    }
-  moments = merge_lines(grid, moments);
-  if (threadIdx.y > 0 || c >= grid.c) return;
-  mean[c] = moments.mean;
-  variance[c] = moments.squares / moments.count;
-}
-
-struct Normal {
-  const float *scale, *shift, *mean, *variance;
-  float epsilon;
-};
-
-__global__ void __launch_bounds__(block_threads) normalise(Grid grid, Normal normal, const float* x, float* y) {
-  const int c = channel_of(grid);
-  if (c >= grid.c) return;
-  const float mean = normal.mean[c], factor = normal.scale[c] / sqrtf(normal.variance[c] + normal.epsilon), shift = normal.shift[c];
-  const Span rows = rows_of(grid, static_cast<int>(blockIdx.y));
-  for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines())
-    y[row * grid.c + c] = fmaf(x[row * grid.c + c] - mean, factor, shift);
-}
-
-// ---- backward ----
-
+// Sums of the gradients of shift and scale.
 struct Gradients {
   float shift, scale;
   __device__ void merge(const Gradients& other) {
@@ -128,119 +32,361 @@ struct Gradients {
   }
 };
 
-__global__ void __launch_bounds__(block_threads)
-    gradients_of_parts(Grid grid, Normal normal, const float* x, const float* dy, float* parts) {
-  const int c = channel_of(grid), part = static_cast<int>(blockIdx.y);
+// The block's lines merged, for all of them.
+template <int width, class T>
+__device__ void merge_lines(const RowGrid& grid, T (&of_thread)[width]) {
+  __shared__ T values[width][block_threads];
+  const int place = static_cast<int>(threadIdx.y) * grid.lanes + static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int j = 0; j < width; ++j) values[j][place] = of_thread[j];
+  for (int half = grid.lines() / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (static_cast<int>(threadIdx.y) >= half) continue;
+#pragma unroll
+    for (int j = 0; j < width; ++j) values[j][place].merge(values[j][place + half * grid.lanes]);
+  }
+  __syncthreads();
+#pragma unroll
+  for (int j = 0; j < width; ++j) of_thread[j] = values[j][threadIdx.x];
+}
+
+// ---- forward ----
+
+template <int width>
+__global__ void __launch_bounds__(block_threads) moments_of_parts(RowGrid grid, const float* __restrict__ x, float* parts) {
+  const int c = channel_of(grid, blockIdx.x), part = static_cast<int>(blockIdx.y);
   const Span rows = rows_of(grid, part);
-  Gradients sums = {0, 0};
+  const int64_t first = rows.first + threadIdx.y;
+  Moments moments[width] = {};
+  if (c < grid.c && first < rows.end) {
+    // Sums of differences from the first value: their mean is small, so that little cancels.
+    __align__(16) float origin[width], sum[width] = {}, squares[width] = {};
+    copy<width>(&x[first * grid.c + c], origin);
+#pragma unroll 4
+    for (int64_t row = first; row < rows.end; row += grid.lines()) {
+      __align__(16) float value[width];
+      copy<width>(&x[row * grid.c + c], value);
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        const float difference = value[j] - origin[j];
+        sum[j] += difference;
+        squares[j] = fmaf(difference, difference, squares[j]);
+      }
+    }
+    const float count = static_cast<float>((rows.end - first + grid.lines() - 1) / grid.lines());
+#pragma unroll
+    for (int j = 0; j < width; ++j) moments[j] = {count, origin[j] + sum[j] / count, fmaxf(squares[j] - sum[j] * (sum[j] / count), 0.0f)};
+  }
+  merge_lines<width>(grid, moments);
+  if (threadIdx.y > 0 || c >= grid.c) return;
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    parts[(2 * part) * grid.c + c + j] = moments[j].mean;
+    parts[(2 * part + 1) * grid.c + c + j] = moments[j].squares;
+  }
+}
+
+struct Normal {
+  const float *scale, *shift, *mean, *variance;
+  float epsilon;
+};
+
+// Moments that are still in parts, and where to leave them.
+struct Parts {
+  const float* data = nullptr;  // nullptr: given statistics
+  float *mean = nullptr, *variance = nullptr;
+};
+
+template <int width>
+__device__ void merge_parts(const RowGrid& grid, const Parts& parts, float (&mean)[width], float (&variance)[width]) {
+  const int c = channel_of(grid, blockIdx.x);
+  Moments moments[width] = {};
+  if (c < grid.c)
+    for (int part = static_cast<int>(threadIdx.y); part < grid.parts; part += grid.lines()) {
+      const Span rows = rows_of(grid, part);
+      __align__(16) float means[width], squares[width];
+      copy<width>(&parts.data[(2 * part) * grid.c + c], means);
+      copy<width>(&parts.data[(2 * part + 1) * grid.c + c], squares);
+#pragma unroll
+      for (int j = 0; j < width; ++j) moments[j].merge({static_cast<float>(rows.end - rows.first), means[j], squares[j]});
+    }
+  merge_lines<width>(grid, moments);
+  if (c >= grid.c) return;
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    mean[j] = moments[j].mean;
+    variance[j] = moments[j].squares / moments[j].count;
+    if (blockIdx.y > 0 || threadIdx.y > 0) continue;
+    parts.mean[c + j] = mean[j];
+    parts.variance[c + j] = variance[j];
+  }
+}
+
+// What follows the normalisation at once.
+struct Tail {
+  const float* added = nullptr;  // nullptr: nothing
+  bool activates = false;
+  Activation activation = Activation::relu;
+  float slope = 0;
+};
+
+template <int width>
+__global__ void __launch_bounds__(block_threads)
+    normalise(RowGrid grid, Normal normal, Parts parts, Tail tail, const float* __restrict__ x, float* __restrict__ y) {
+  const int c = channel_of(grid, blockIdx.x);
+  float mean[width], variance[width], factor[width], shift[width];
+  if (parts.data != nullptr) merge_parts<width>(grid, parts, mean, variance);
+  if (c >= grid.c) return;
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    if (parts.data == nullptr) mean[j] = normal.mean[c + j], variance[j] = normal.variance[c + j];
+    factor[j] = normal.scale[c + j] / sqrtf(variance[j] + normal.epsilon);
+    shift[j] = normal.shift[c + j];
+  }
+  const Span rows = rows_of(grid, static_cast<int>(blockIdx.y));
+#pragma unroll 4
+  for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
+    __align__(16) float value[width], other[width] = {};
+    copy<width>(&x[row * grid.c + c], value);
+    if (tail.added != nullptr) copy<width>(&tail.added[row * grid.c + c], other);
+#pragma unroll
+    for (int j = 0; j < width; ++j) {
+      value[j] = fmaf(value[j] - mean[j], factor[j], shift[j]);
+      if (tail.added != nullptr) value[j] += other[j];
+      if (tail.activates) value[j] = activate(tail.activation, value[j], tail.slope);
+    }
+    copy<width>(value, &y[row * grid.c + c]);
+  }
+}
+
+// ---- backward ----
+
+// Where the gradient of the normalised values comes from: dy itself, or dy through the activation behind them.
+struct Incoming {
+  const float* dy = nullptr;
+  const float* saved = nullptr;  // of the activation; nullptr: none
+  Activation activation = Activation::relu;
+  float slope = 0;
+
+  template <int width>
+  __device__ void read(int64_t place, float (&g)[width]) const {
+    __align__(16) float at[width] = {};
+    copy<width>(dy + place, g);
+    if (saved == nullptr) return;
+    copy<width>(saved + place, at);
+#pragma unroll
+    for (int j = 0; j < width; ++j) g[j] = activation_gradient(activation, at[j], g[j], slope);
+  }
+};
+
+template <int width>
+__global__ void __launch_bounds__(block_threads)
+    gradients_of_parts(RowGrid grid, Normal normal, Incoming incoming, const float* __restrict__ x, float* parts) {
+  const int c = channel_of(grid, blockIdx.x), part = static_cast<int>(blockIdx.y);
+  const Span rows = rows_of(grid, part);
+  Gradients sums[width] = {};
   if (c < grid.c) {
-    const float mean = normal.mean[c], inverse = 1 / sqrtf(normal.variance[c] + normal.epsilon);
+    float mean[width], inverse[width];
+#pragma unroll
+    for (int j = 0; j < width; ++j) mean[j] = normal.mean[c + j], inverse[j] = 1 / sqrtf(normal.variance[c + j] + normal.epsilon);
+#pragma unroll 2
     for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
-      const float g = dy[row * grid.c + c];
-      sums.shift += g;
-      sums.scale = fmaf(g, (x[row * grid.c + c] - mean) * inverse, sums.scale);
+      __align__(16) float value[width], g[width];
+      copy<width>(&x[row * grid.c + c], value);
+      incoming.read<width>(row * grid.c + c, g);
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        sums[j].shift += g[j];
+        sums[j].scale = fmaf(g[j], (value[j] - mean[j]) * inverse[j], sums[j].scale);
+      }
     }
   }
-  sums = merge_lines(grid, sums);
+  merge_lines<width>(grid, sums);
   if (threadIdx.y > 0 || c >= grid.c) return;
-  parts[(2 * part) * grid.c + c] = sums.shift;
-  parts[(2 * part + 1) * grid.c + c] = sums.scale;
-}
-
-struct ParameterGradients {
-  float *scale, *shift;
-  Into into_scale, into_shift;
-};
-
-// The totals go behind the parts, and into the gradients of the parameters.
-__global__ void __launch_bounds__(block_threads) merge_gradients(Grid grid, float* parts, ParameterGradients out) {
-  const int c = channel_of(grid);
-  Gradients sums = {0, 0};
-  if (c < grid.c)
-    for (int part = static_cast<int>(threadIdx.y); part < grid.parts; part += grid.lines())
-      sums.merge({parts[(2 * part) * grid.c + c], parts[(2 * part + 1) * grid.c + c]});
-  sums = merge_lines(grid, sums);
-  if (threadIdx.y > 0 || c >= grid.c) return;
-  parts[(2 * grid.parts) * grid.c + c] = sums.shift;
-  parts[(2 * grid.parts + 1) * grid.c + c] = sums.scale;
-  out.shift[c] = out.into_shift == Into::add ? out.shift[c] + sums.shift : sums.shift;
-  out.scale[c] = out.into_scale == Into::add ? out.scale[c] + sums.scale : sums.scale;
-}
-
-struct Step {
-  const float *x, *dy, *sums;
-  float* dx;
-  Into into;
-};
-
-__global__ void __launch_bounds__(block_threads) gradient_of_input(Grid grid, Normal normal, Step step) {
-  const int c = channel_of(grid);
-  if (c >= grid.c) return;
-  const float mean = normal.mean[c], inverse = 1 / sqrtf(normal.variance[c] + normal.epsilon), factor = normal.scale[c] * inverse;
-  const float rows_inverse = 1 / static_cast<float>(grid.rows);
-  const float shift = step.sums[c] * rows_inverse, scale = step.sums[grid.c + c] * rows_inverse;
-  const Span rows = rows_of(grid, static_cast<int>(blockIdx.y));
-  for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
-    const int64_t i = row * grid.c + c;
-    const float value = factor * (step.dy[i] - fmaf((step.x[i] - mean) * inverse, scale, shift));
-    step.dx[i] = step.into == Into::add ? step.dx[i] + value : value;
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    parts[(2 * part) * grid.c + c + j] = sums[j].shift;
+    parts[(2 * part + 1) * grid.c + c + j] = sums[j].scale;
   }
 }
 
-void batch_norm_forward(const BatchNormForward& op, const Buffers& buffers, const Launch& launch) {
-  const Grid grid = grid_of(op.rows, op.c);
-  float *mean = output(buffers, 1), *variance = output(buffers, 2);
-  moments_of_parts<<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, input(buffers, 0), launch.floats());
+struct Outgoing {
+  float *dx, *dscale, *dshift;
+  float* g;  // the incoming gradient, for others; nullptr: nobody reads it
+  Into into, into_scale, into_shift;
+};
+
+__device__ void store(Into into, float& to, float value) { to = into == Into::add ? to + value : value; }
+
+template <int width>
+__device__ void merge_parts(const RowGrid& grid, const float* parts, const Outgoing& out, Gradients (&sums)[width]) {
+  const int c = channel_of(grid, blockIdx.x);
+  if (c < grid.c)
+    for (int part = static_cast<int>(threadIdx.y); part < grid.parts; part += grid.lines()) {
+      __align__(16) float shifts[width], scales[width];
+      copy<width>(&parts[(2 * part) * grid.c + c], shifts);
+      copy<width>(&parts[(2 * part + 1) * grid.c + c], scales);
+#pragma unroll
+      for (int j = 0; j < width; ++j) sums[j].merge({shifts[j], scales[j]});
+    }
+  merge_lines<width>(grid, sums);
+  if (blockIdx.y > 0 || threadIdx.y > 0 || c >= grid.c) return;
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    store(out.into_shift, out.dshift[c + j], sums[j].shift);
+    store(out.into_scale, out.dscale[c + j], sums[j].scale);
+  }
+}
+
+template <int width>
+__global__ void __launch_bounds__(block_threads)
+    gradient_of_input(RowGrid grid, Normal normal, Incoming incoming, const float* __restrict__ x, const float* parts, Outgoing out) {
+  const int c = channel_of(grid, blockIdx.x);
+  Gradients sums[width] = {};
+  merge_parts<width>(grid, parts, out, sums);
+  if (c >= grid.c) return;
+  float mean[width], inverse[width], factor[width], shift[width], scale[width];
+  const float rows_inverse = 1 / static_cast<float>(grid.rows);
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    mean[j] = normal.mean[c + j];
+    inverse[j] = 1 / sqrtf(normal.variance[c + j] + normal.epsilon);
+    factor[j] = normal.scale[c + j] * inverse[j];
+    shift[j] = sums[j].shift * rows_inverse;
+    scale[j] = sums[j].scale * rows_inverse;
+  }
+  const Span rows = rows_of(grid, static_cast<int>(blockIdx.y));
+#pragma unroll 2
+  for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
+    const int64_t place = row * grid.c + c;
+    __align__(16) float value[width], g[width], before[width] = {};
+    copy<width>(&x[place], value);
+    incoming.read<width>(place, g);
+    if (out.g != nullptr) copy<width>(g, &out.g[place]);
+    if (out.into == Into::add) copy<width>(&out.dx[place], before);
+#pragma unroll
+    for (int j = 0; j < width; ++j)
+      store(out.into, before[j], factor[j] * (g[j] - fmaf((value[j] - mean[j]) * inverse[j], scale[j], shift[j])));
+    copy<width>(before, &out.dx[place]);
+  }
+}
+
+// ---- launches ----
+
+void launch_moments(const RowGrid& grid, const float* x, const Launch& launch) {
+  with_width(grid.width,
+             [&](auto width) { moments_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, x, launch.floats()); });
   check_launch("moments_of_parts");
-  merge_moments<<<grid.columns(), grid.block(), 0, launch.stream>>>(grid, launch.floats(), mean, variance);
-  check_launch("merge_moments");
-  const Normal normal = {input(buffers, 1), input(buffers, 2), mean, variance, op.epsilon};
-  normalise<<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, input(buffers, 0), output(buffers, 0));
+}
+
+void launch_normalise(const RowGrid& grid, const Normal& normal, const Parts& parts, const Tail& tail, const Buffers& buffers,
+                      const Launch& launch) {
+  with_width(grid.width, [&](auto width) {
+    normalise<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, parts, tail, input(buffers, 0), output(buffers, 0));
+  });
   check_launch("normalise");
 }
 
-void batch_norm_inference(const BatchNormInference& op, const Buffers& buffers, const Launch& launch) {
-  const Grid grid = grid_of(op.rows, op.c);
-  const Normal normal = {input(buffers, 1), input(buffers, 2), input(buffers, 3), input(buffers, 4), op.epsilon};
-  normalise<<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, input(buffers, 0), output(buffers, 0));
-  check_launch("normalise");
-}
-
-void batch_norm_backward(const BatchNormBackward& op, const Buffers& buffers, const Launch& launch) {
-  const Grid grid = grid_of(op.rows, op.c);
-  const Normal normal = {input(buffers, 2), nullptr, input(buffers, 3), input(buffers, 4), op.epsilon};
-  const float *x = input(buffers, 0), *dy = input(buffers, 1);
-  gradients_of_parts<<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, x, dy, launch.floats());
-  check_launch("gradients_of_parts");
-  const ParameterGradients out = {output(buffers, 1), output(buffers, 2), op.into_scale, op.into_shift};
-  merge_gradients<<<grid.columns(), grid.block(), 0, launch.stream>>>(grid, launch.floats(), out);
-  check_launch("merge_gradients");
-  const float* sums = launch.floats() + 2 * int64_t{grid.parts} * grid.c;
-  gradient_of_input<<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, {x, dy, sums, output(buffers, 0), op.into});
+void launch_gradients(const RowGrid& grid, const Normal& normal, const Incoming& incoming, const float* x, const Outgoing& out,
+                      const Launch& launch) {
+  with_width(grid.width, [&](auto width) {
+    gradients_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, incoming, x, launch.floats());
+    check_launch("gradients_of_parts");
+    gradient_of_input<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, incoming, x, launch.floats(), out);
+  });
   check_launch("gradient_of_input");
+}
+
+void batch_norm_forward(const BatchNormForward& op, const Tail& tail, const Buffers& buffers, const Launch& launch) {
+  const RowGrid grid = row_grid(op.rows, op.c);
+  launch_moments(grid, input(buffers, 0), launch);
+  const Normal normal = {input(buffers, 1), input(buffers, 2), nullptr, nullptr, op.epsilon};
+  launch_normalise(grid, normal, {launch.floats(), output(buffers, 1), output(buffers, 2)}, tail, buffers, launch);
+}
+
+void batch_norm_inference(const BatchNormInference& op, const Tail& tail, const Buffers& buffers, const Launch& launch) {
+  const Normal normal = {input(buffers, 1), input(buffers, 2), input(buffers, 3), input(buffers, 4), op.epsilon};
+  launch_normalise(row_grid(op.rows, op.c), normal, {}, tail, buffers, launch);
+}
+
+std::string text_of(const RowGrid& grid) { return std::to_string(grid.parts) + " parts of the rows"; }
+
+template <class Op>
+void require_countable_norm(const Op& op) {
+  require_float(op, op.types);
+  require_countable(op, 4 * op.c);  // two sums for each part: more parts than one only where channels are few
+}
+
+size_t bytes_of(const BatchNormInference&, const RowGrid&) { return 0; }
+template <class Op>
+size_t bytes_of(const Op&, const RowGrid& grid) {  // two sums of each part
+  return static_cast<size_t>(grid.parts) * 2 * static_cast<size_t>(grid.c) * sizeof(float);
 }
 
 template <class Op, class Function>
 KernelPtr norm_kernel(const Op& op, Function function) {
-  require_float(op, op.types);
-  require_countable(op, 4 * op.c);  // two sums for each part and two totals: more parts than one only where channels are few
-  const Grid grid = grid_of(op.rows, op.c);
-  return kernel(std::to_string(grid.parts) + " parts of the rows", op, function, grid.floats() * sizeof(float));
+  require_countable_norm(op);
+  const RowGrid grid = row_grid(op.rows, op.c);
+  return kernel(text_of(grid), op, function, bytes_of(op, grid));
+}
+
+Tail tail_of(const NormTail& like, const Buffers& buffers, size_t place) {
+  return {.added = like.adds ? input(buffers, place) : nullptr,
+          .activates = like.activation.has_value(),
+          .activation = like.activation.value_or(Activation::relu),
+          .slope = like.slope};
 }
 
 }  // namespace
 
 template <>
 KernelPtr Kernels::make(const BatchNormForward& op, const Limits&) {
-  return norm_kernel(op, batch_norm_forward);
+  return batch_norm_with(op, {});
 }
 template <>
 KernelPtr Kernels::make(const BatchNormInference& op, const Limits&) {
-  return norm_kernel(op, batch_norm_inference);
+  return batch_norm_with(op, {});
 }
 template <>
 KernelPtr Kernels::make(const BatchNormBackward& op, const Limits&) {
-  return norm_kernel(op, batch_norm_backward);
+  return norm_kernel(op, [](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
+    const Normal normal = {input(buffers, 2), nullptr, input(buffers, 3), input(buffers, 4), o.epsilon};
+    const Outgoing out = {.dx = output(buffers, 0),
+                          .dscale = output(buffers, 1),
+                          .dshift = output(buffers, 2),
+                          .g = nullptr,
+                          .into = o.into,
+                          .into_scale = o.into_scale,
+                          .into_shift = o.into_shift};
+    launch_gradients(row_grid(o.rows, o.c), normal, {.dy = input(buffers, 1)}, input(buffers, 0), out, launch);
+  });
+}
+
+KernelPtr batch_norm_with(const BatchNormForward& op, const NormTail& tail) {
+  return norm_kernel(op, [tail](const BatchNormForward& o, const Buffers& buffers, const Launch& launch) {
+    batch_norm_forward(o, tail_of(tail, buffers, 3), buffers, launch);
+  });
+}
+KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail) {
+  return norm_kernel(op, [tail](const BatchNormInference& o, const Buffers& buffers, const Launch& launch) {
+    batch_norm_inference(o, tail_of(tail, buffers, 5), buffers, launch);
+  });
+}
+
+KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation) {
+  return norm_kernel(op, [activation](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
+    const Normal normal = {input(buffers, 3), nullptr, input(buffers, 4), input(buffers, 5), o.epsilon};
+    const Incoming incoming = {
+        .dy = input(buffers, 1), .saved = input(buffers, 0), .activation = activation.activation, .slope = activation.slope};
+    const Outgoing out = {.dx = output(buffers, 0),
+                          .dscale = output(buffers, 1),
+                          .dshift = output(buffers, 2),
+                          .g = buffers.out.size() > 3 ? output(buffers, 3) : nullptr,
+                          .into = o.into,
+                          .into_scale = o.into_scale,
+                          .into_shift = o.into_shift};
+    launch_gradients(row_grid(o.rows, o.c), normal, incoming, input(buffers, 2), out, launch);
+  });
 }
 
 }  // namespace fovea::cuda

@@ -1,4 +1,5 @@
-// Which runs of nodes this backend takes as one step: a product with its bias and activation, and a loss with its score and gradient.
+// Which runs of nodes this backend takes as one step: a product with its bias and activation, a batch norm with the sum and the activation
+// behind it, the gradients of both, and a loss with its score and gradient.
 #include "fovea/backend/cuda/claims.h"
 
 #include "fovea/backend/cuda/backend.h"
@@ -46,6 +47,56 @@ std::optional<Claim> product_with_bias(const Neighbours& around, KernelPtr (*mak
   return claim;
 }
 
+// batch_norm [add] [activation]
+template <class Op>
+std::optional<Claim> norm_with_tail(const Neighbours& around) {
+  const Op* norm = at<Op>(around, 0);
+  if (norm == nullptr) return std::nullopt;
+  const Node& first = around.nodes[0];
+  Claim claim{.nodes = 1, .name = "batch_norm", .kernel = nullptr, .in = first.in, .out = first.out};
+  NormTail tail;
+  const auto reads = [&](size_t position) {
+    const Node& next = around.nodes[claim.nodes];
+    return next.in[position] == claim.out[0] && is_read_once(around, claim.out[0]);
+  };
+  const auto take = [&](std::string_view name) {
+    claim.name += "+" + std::string(name);
+    claim.out[0] = around.nodes[claim.nodes].out[0];
+    ++claim.nodes;
+  };
+  if (at<Add>(around, 1) != nullptr && (reads(0) || reads(1))) {
+    tail.adds = true;
+    claim.in.push_back(around.nodes[1].in[reads(0) ? 1 : 0]);
+    take("add");
+  }
+  const ActivationForward* activation = at<ActivationForward>(around, claim.nodes);
+  if (activation != nullptr && reads(0)) {
+    tail.activation = activation->activation;
+    tail.slope = activation->slope;
+    take(name_of(activation->activation));
+  }
+  if (claim.nodes == 1) return std::nullopt;
+  claim.kernel = batch_norm_with(*norm, tail);
+  return claim;
+}
+
+// activation_backward batch_norm_backward; what lies between them may be read by others too.
+std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
+  const ActivationBackward* activation = at<ActivationBackward>(around, 0);
+  const BatchNormBackward* norm = at<BatchNormBackward>(around, 1);
+  if (activation == nullptr || norm == nullptr || activation->into == Into::add) return std::nullopt;
+  const Node &first = around.nodes[0], &second = around.nodes[1];
+  const ValueId between = first.out[0];
+  if (second.in[1] != between || second.in[0] == between) return std::nullopt;
+  Claim claim{.nodes = 2,
+              .name = std::string(name_of(activation->activation)) + "_backward+batch_norm_backward",
+              .kernel = batch_norm_backward_with(*norm, *activation),
+              .in = {first.in[0], first.in[1], second.in[0], second.in[2], second.in[3], second.in[4]},
+              .out = second.out};
+  if (!is_read_once(around, between)) claim.out.push_back(between);
+  return claim;
+}
+
 // loss score gradient
 std::optional<Claim> scored_loss(const Neighbours& around) {
   const SoftmaxCrossEntropyForward* loss = at<SoftmaxCrossEntropyForward>(around, 0);
@@ -67,6 +118,9 @@ std::optional<Claim> scored_loss(const Neighbours& around) {
 std::optional<Claim> CudaBackend::claim(const Neighbours& around, const Limits&) {
   if (std::optional<Claim> claim = product_with_bias(around, conv2d_with_bias, "conv2d")) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, linear_with_bias, "linear")) return claim;
+  if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
+  if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
+  if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;
   return scored_loss(around);
 }
 

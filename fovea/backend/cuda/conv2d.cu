@@ -1,101 +1,11 @@
 // Convolution as a product of matrices that are never written down (implicit GEMM): forward, and the gradients of image and filter.
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
-#include "fovea/backend/cuda/patches.cuh"
+#include "fovea/backend/cuda/conv2d.cuh"
+#include "fovea/backend/cuda/depthwise.h"
 
 namespace fovea::cuda {
 namespace {
-
-// A convolution in 32 bits, of as many images as a launch takes.
-struct Sizes {
-  int h, w, c, k, p, q, r, s, groups;
-  int group_c, group_k, taps;  // taps = r s group_c
-
-  explicit Sizes(const Conv2dShape& shape)
-      : h(narrow(shape.h)),
-        w(narrow(shape.w)),
-        c(narrow(shape.c)),
-        k(narrow(shape.k)),
-        p(narrow(shape.p())),
-        q(narrow(shape.q())),
-        r(narrow(shape.window.r)),
-        s(narrow(shape.window.s)),
-        groups(narrow(shape.groups)),
-        group_c(c / groups),
-        group_k(k / groups),
-        taps(r * s * group_c) {}
-  static int narrow(int64_t size) { return static_cast<int>(size); }
-};
-
-int64_t elements_per_image(const Conv2dShape& shape) { return std::max(shape.h * shape.w * shape.c, shape.p() * shape.q() * shape.k); }
-
-int images_per_launch(const Conv2dShape& shape) {
-  int most = 1;
-  for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t, int images) { most = std::max(most, images); });
-  return most;
-}
-
-template <class Op>
-void require_countable_conv2d(const Op& op) {
-  require_float(op, op.types);
-  const Conv2dShape& shape = op.shape;
-  require_countable(op, shape.window, shape.h, shape.w);
-  require_countable(op, elements_per_image(shape));
-  require_countable(op, shape.filter().elements());
-  require_countable(op, shape.window.r * shape.window.s * shape.k);  // the depth of the gradient of the image
-}
-
-template <class ByPixelOrTap>
-ByPixelOrTap patches(const Conv2dShape& shape, int images, const float* x) {
-  const Sizes sizes(shape);
-  const Window& window = shape.window;
-  ByPixelOrTap made;
-  made.data = x;
-  made.pixels = images * sizes.p * sizes.q;
-  made.taps = sizes.taps;
-  made.h = sizes.h, made.w = sizes.w, made.c = sizes.c;
-  made.image = sizes.h * sizes.w * sizes.c;
-  made.stride_h = Sizes::narrow(window.stride_h), made.stride_w = Sizes::narrow(window.stride_w);
-  made.pad_top = Sizes::narrow(window.pad_top), made.pad_left = Sizes::narrow(window.pad_left);
-  made.dilation_h = Sizes::narrow(window.dilation_h), made.dilation_w = Sizes::narrow(window.dilation_w);
-  made.group_c = sizes.group_c;
-  made.by_q = Divider(sizes.q), made.by_p = Divider(sizes.p), made.by_c = Divider(sizes.group_c), made.by_s = Divider(sizes.s);
-  return made;
-}
-
-PatchesByPixel backward_patches(const Conv2dShape& shape, int images, const float* dy) {
-  const Sizes sizes(shape);
-  const Window& window = shape.window;
-  PatchesByPixel made;
-  made.data = dy;
-  made.pixels = images * sizes.h * sizes.w;
-  made.taps = sizes.r * sizes.s * sizes.group_k;
-  made.h = sizes.p, made.w = sizes.q, made.c = sizes.k;
-  made.image = sizes.p * sizes.q * sizes.k;
-  made.stride_h = made.stride_w = 1;
-  made.pad_top = -Sizes::narrow(window.pad_top), made.pad_left = -Sizes::narrow(window.pad_left);
-  made.dilation_h = -Sizes::narrow(window.dilation_h), made.dilation_w = -Sizes::narrow(window.dilation_w);
-  made.group_c = sizes.group_k;
-  made.by_q = Divider(sizes.w), made.by_p = Divider(sizes.h), made.by_c = Divider(sizes.group_k), made.by_s = Divider(sizes.s);
-  return made;
-}
-
-SpreadOutputs spread_outputs(const Conv2dShape& shape, int images, const float* dy) {
-  const Sizes sizes(shape);
-  const Window& window = shape.window;
-  SpreadOutputs made;
-  made.data = dy;
-  made.pixels = images * sizes.h * sizes.w;
-  made.taps = sizes.r * sizes.s * sizes.group_k;
-  made.p = sizes.p, made.q = sizes.q, made.k = sizes.k;
-  made.image = sizes.p * sizes.q * sizes.k;
-  made.pad_top = Sizes::narrow(window.pad_top), made.pad_left = Sizes::narrow(window.pad_left);
-  made.dilation_h = Sizes::narrow(window.dilation_h), made.dilation_w = Sizes::narrow(window.dilation_w);
-  made.group_k = sizes.group_k;
-  made.by_w = Divider(sizes.w), made.by_h = Divider(sizes.h), made.by_k = Divider(sizes.group_k), made.by_s = Divider(sizes.s);
-  made.by_stride_h = Divider(Sizes::narrow(window.stride_h)), made.by_stride_w = Divider(Sizes::narrow(window.stride_w));
-  return made;
-}
 
 // Channels are read four at a time where they can be.
 ProductSizes sizes_of(const Sizes& sizes, int m, int n, int k) {
@@ -194,6 +104,7 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& op, const Buffers& buffe
 template <>
 KernelPtr Kernels::make(const Conv2dForward& op, const Limits&) {
   require_countable_conv2d(op);
+  if (is_depthwise(op.shape)) return depthwise_forward(op, Finish::nothing, WithBias::no);
   const auto run = [](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
     conv2d_forward(o.shape, {}, buffers, launch);
   };
@@ -203,18 +114,21 @@ KernelPtr Kernels::make(const Conv2dForward& op, const Limits&) {
 template <>
 KernelPtr Kernels::make(const Conv2dBackwardData& op, const Limits&) {
   require_countable_conv2d(op);
+  if (is_depthwise(op.shape)) return depthwise_backward_data(op);
   return kernel(text_of(op.shape, data_product), op, conv2d_backward_data, workspace_of(op.shape, data_product));
 }
 
 template <>
 KernelPtr Kernels::make(const Conv2dBackwardFilter& op, const Limits&) {
   require_countable_conv2d(op);
+  if (is_depthwise(op.shape)) return depthwise_backward_filter(op);
   return kernel(text_of(op.shape, filter_product), op, conv2d_backward_filter, workspace_of(op.shape, filter_product));
 }
 
 KernelPtr conv2d_with_bias(const Conv2dForward& op, std::optional<Activation> activation) {
   require_countable_conv2d(op);
   const Finish finish = activation ? finish_of(*activation) : Finish::nothing;
+  if (is_depthwise(op.shape)) return depthwise_forward(op, finish, WithBias::yes);
   const auto run = [finish](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
     conv2d_forward(o.shape, {.finish = finish, .bias = input(buffers, 2)}, buffers, launch);
   };

@@ -2,17 +2,10 @@
 #pragma once
 
 #include "fovea/backend/cuda/activate.cuh"
+#include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/parts.h"
 
 namespace fovea::cuda {
-
-template <int width>
-__device__ inline void copy(const float* from, float* to) {
-  if constexpr (width == 4)
-    *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from);
-  else
-    *to = *from;
-}
 
 __device__ inline float finished(const Epilogue& epilogue, int column, float sum) {
   if (epilogue.bias != nullptr) sum += epilogue.bias[column];
