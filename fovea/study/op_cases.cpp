@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "fovea/graph/graph.h"
+#include "fovea/graph/work.h"
 #include "fovea/study/case_families.h"
 
 namespace fovea::study {
@@ -262,15 +264,9 @@ Op with_into(Op op, Into into) {
 }
 
 bool adds_into_output(const Op& op) {
-  if (std::holds_alternative<Score>(op) || std::holds_alternative<Update>(op)) return true;
-  if (const BatchNormBackward* norm = std::get_if<BatchNormBackward>(&op))
-    return norm->into == Into::add || norm->into_scale == Into::add || norm->into_shift == Into::add;
-  return std::visit(
-      [](const auto& o) {
-        if constexpr (requires { o.into; }) return o.into == Into::add;
-        return false;
-      },
-      op);
+  for (size_t i = 0; i < graph::outputs_of(op).size(); ++i)
+    if (graph::adds_into(op, i)) return true;
+  return false;
 }
 
 }  // namespace fovea::study
