@@ -41,8 +41,9 @@ void add_batch_norms(std::vector<OpCase>& cases) {
 }
 
 void add_joins(std::vector<OpCase>& cases) {
-  for (const int64_t elements : {1, 7, 64, 1023}) add(cases, Add{elements, {}}, fmt::format("{}", elements), Exactness::yes);
-  const std::vector<std::pair<int64_t, std::vector<int64_t>>> concats = {{1, {1, 1}}, {35, {3, 17}}, {6, {64, 32, 5}}, {12, {9}}};
+  for (const int64_t elements : {1, 7, 64, 1023, 30001}) add(cases, Add{elements, {}}, fmt::format("{}", elements), Exactness::yes);
+  const std::vector<std::pair<int64_t, std::vector<int64_t>>> concats = {
+      {1, {1, 1}}, {35, {3, 17}}, {6, {64, 32, 5}}, {12, {9}}, {301, {20, 33}}};
   for (const auto& [rows, channels] : concats) {
     const ConcatForward forward = {rows, channels, {}};
     const std::string text = fmt::format("{}x{}", rows, forward.c());
@@ -56,7 +57,8 @@ void add_joins(std::vector<OpCase>& cases) {
                                                 {.n = 2, .h = 5, .w = 4, .c = 3, .k = 3, .stride = 2},
                                                 {.n = 2, .h = 8, .w = 8, .c = 16, .k = 32, .stride = 2},
                                                 {.n = 1, .h = 7, .w = 9, .c = 5, .k = 11, .stride = 3},
-                                                {.n = 2, .h = 3, .w = 5, .c = 6, .k = 8}};
+                                                {.n = 2, .h = 3, .w = 5, .c = 6, .k = 8},
+                                                {.n = 9, .h = 12, .w = 11, .c = 16, .k = 32, .stride = 2}};
   for (const ShortcutShape& shape : shortcuts) {
     const std::string text = fmt::format("{}x{}x{}x{} k{} stride {}", shape.n, shape.h, shape.w, shape.c, shape.k, shape.stride);
     add(cases, ShortcutForward{shape, {}}, text, Exactness::yes);

@@ -120,6 +120,8 @@ void add_pools(std::vector<OpCase>& cases) {
     add_avg_pool(cases, shape, CountPadding::yes);
   }
   add_max_pool(cases, {.n = 3, .h = 32, .w = 32, .c = 32, .window = square(2, 2)}, "cifar_cnn pool1");
+  add_max_pool(cases, {.n = 7, .h = 28, .w = 27, .c = 6, .window = square(3, 2, 1)}, "several threads");
+  add_avg_pool(cases, {.n = 7, .h = 21, .w = 20, .c = 17, .window = square(3, 2, 1)}, CountPadding::no, "several threads");
   add_avg_pool(cases, {.n = 3, .h = 28, .w = 28, .c = 6, .window = square(2, 2)}, CountPadding::no, "lenet5 pool1");
 }
 
@@ -128,7 +130,7 @@ void add_matrix_products(std::vector<OpCase>& cases) {
   for (const LinearShape& shape : shapes) add_linear(cases, shape);
   add_linear(cases, {8, 400, 120}, "lenet5 linear1");
   add_linear(cases, {8, 84, 10}, "lenet5 linear3");
-  const std::vector<std::pair<int64_t, int64_t>> sizes = {{1, 1}, {1, 17}, {35, 3}, {64, 16}, {1000, 5}, {3 * 28 * 28, 6}};
+  const std::vector<std::pair<int64_t, int64_t>> sizes = {{1, 1}, {1, 17}, {35, 3}, {64, 16}, {1000, 5}, {3 * 28 * 28, 6}, {701, 70}};
   for (const auto& [rows, k] : sizes) add_bias(cases, rows, k);
 }
 
@@ -145,7 +147,7 @@ void add_elementwise(std::vector<OpCase>& cases) {
       {Activation::relu, 0},           {Activation::sigmoid, 0}, {Activation::tanh, 0},      {Activation::leaky_relu, 0.01f},
       {Activation::leaky_relu, 0.25f}, {Activation::gelu, 0},    {Activation::gelu_tanh, 0}, {Activation::silu, 0}};
   for (const auto& [activation, slope] : activations)
-    for (const int64_t elements : {1, 7, 64, 1023}) {
+    for (const int64_t elements : {1, 7, 64, 1023, 30001}) {  // the last one for several threads, here and below
       const bool exact = activation == Activation::relu || slope == 0.25f;
       const Exactness exactness = exact ? Exactness::yes : Exactness::no;
       const std::string text = fmt::format("{}{} {}", name_of(activation), slope > 0 ? fmt::format(" {}", slope) : "", elements);
@@ -154,7 +156,7 @@ void add_elementwise(std::vector<OpCase>& cases) {
       add(ActivationBackward{activation, elements, Into::add, {}, slope}, text + " add", exactness);
     }
   for (const float rate : {0.0f, 0.3f, 0.5f, 0.9f})
-    for (const auto& [n, elements] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 17}, {5, 128}}) {
+    for (const auto& [n, elements] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 17}, {5, 128}, {19, 701}}) {
       const DropoutForward forward = {.n = n, .elements = elements, .rate = rate, .layer = 5, .first_sample = 11, .types = {}};
       const Exactness exactness = rate == 0.0f || rate == 0.5f ? Exactness::yes : Exactness::no;
       const std::string text = fmt::format("{}x{} rate {}", n, elements, rate);
@@ -182,7 +184,7 @@ void add_losses(std::vector<OpCase>& cases) {
         add(forward, text, Exactness::no);
         add(SoftmaxCrossEntropyBackward{forward, 3 * n}, text, Exactness::no);
       }
-      for (const int64_t n : {1, 13, 64}) {
+      for (const int64_t n : {1, 13, 64, 701}) {
         const BinaryCrossEntropyForward forward = {.n = n, .smoothing = smoothing, .types = {}};
         const std::string text = fmt::format("{} smoothing {}", n, smoothing);
         add(forward, text, Exactness::no);
@@ -196,6 +198,7 @@ void add_losses(std::vector<OpCase>& cases) {
     add(two_weights, "19 weighted", Exactness::no);
     add(BinaryCrossEntropyBackward{two_weights, 19}, "19 weighted", Exactness::no);
     for (const int64_t k : {1, 2, 10, 17}) add(Score{.n = 37, .k = k, .types = {}}, fmt::format("37x{}", k), Exactness::yes);
+    add(Score{.n = 1501, .k = 10, .types = {}}, "1501x10", Exactness::yes);
   }
 }
 
@@ -221,7 +224,8 @@ void add_data(std::vector<OpCase>& cases) {
           add(Augment{7, 6, 5, 3, 23, order, mirror, crop, 0, mean, deviation, {}}, "7x6x5x3 " + text, control);
           add(Augment{4, 9, 8, 1, 23, order, mirror, crop, 2, {0.1307f}, {0.3081f}, {}}, "4x9x8x1 second micro-batch " + text, control);
         }
-  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 5, 7, 3}, Shape{3, 8, 8, 17}}) {
+  add(Augment{19, 20, 18, 3, 23, Order::shuffled, Mirror::random, 3, 0, mean, deviation, {}}, "19x20x18x3 beyond the end", at_end);
+  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{9, 8, 11, 17}, Shape{2, 5, 7, 3}, Shape{3, 8, 8, 17}}) {
     add(Reorder{shape, "nhwc", "nchw", DType::f32}, fmt::format("{} to nchw", shape.text()), {});
     add(Reorder{shape, "nchw", "nhwc", DType::f32}, fmt::format("{} to nhwc", shape.text()), {});
   }

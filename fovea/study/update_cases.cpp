@@ -54,13 +54,17 @@ void add_updates(std::vector<OpCase>& cases) {
   Update running = {.rule = Sgd{}, .parameters = plain, .types = {}};
   running.running = {{.c = 33, .momentum = 0.5f, .unbias = {2}}, {.c = 3, .momentum = 0.25f, .unbias = {1, 2, 1}}};
   add(cases, running, " running", rules[0]);
+  Update large = {.rule = Adam{}, .parameters = {{.elements = 5003}, {.elements = 1}, {.elements = 20000, .decay = 0.25f}}, .types = {}};
+  large.ema_decay = 0.5f;
+  large.running = running.running;
+  add(cases, large, " of many parameters", {"adam", Adam{}});
   for (OpCase flagged : {cases[cases.size() - 4], cases.back()}) {
     flagged.name += " after a loss that is not finite";
     flagged.exactness = Exactness::yes;  // nothing changes
     flagged.metrics.non_finite = 1;
     cases.push_back(std::move(flagged));
   }
-  for (const std::vector<int64_t>& elements : std::vector<std::vector<int64_t>>{{1}, {7, 1, 300}, {5000, 33}}) {
+  for (const std::vector<int64_t>& elements : std::vector<std::vector<int64_t>>{{1}, {7, 1, 300}, {5000, 33}, {9000, 1, 20000}}) {
     OpCase norm;
     norm.op = GradientNorm{elements, {}};
     norm.name = fmt::format("{} of {} tensors, {} first", GradientNorm::name, elements.size(), elements[0]);

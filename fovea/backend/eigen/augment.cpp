@@ -131,15 +131,17 @@ void run_part(const Reorder& op, const Range& range, const Buffers& buffers, voi
       }
 }
 
-KernelPtr EigenBackend::make(const Augment& op, const Limits& limits) {
+bool has_loops(const Augment& op) {
   const size_t channels = static_cast<size_t>(op.c);
-  if (op.types.y != DType::f32 || op.mean.size() != channels || op.deviation.size() != channels) return ReferenceBackend::make(op, limits);
-  return loops(op);
+  return op.types.y == DType::f32 && op.mean.size() == channels && op.deviation.size() == channels;
 }
+bool has_loops(const Reorder& op) { return op.dtype == DType::f32 && axes_of(op.from) && axes_of(op.to); }
 
+KernelPtr EigenBackend::make(const Augment& op, const Limits& limits) {
+  return has_loops(op) ? loops(op) : ReferenceBackend::make(op, limits);
+}
 KernelPtr EigenBackend::make(const Reorder& op, const Limits& limits) {
-  if (op.dtype != DType::f32 || !axes_of(op.from) || !axes_of(op.to)) return ReferenceBackend::make(op, limits);
-  return loops(op);
+  return has_loops(op) ? loops(op) : ReferenceBackend::make(op, limits);
 }
 
 }  // namespace fovea::eigen

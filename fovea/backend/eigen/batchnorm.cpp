@@ -12,7 +12,8 @@ void run_whole(const Run& run, void* workspace) {
   float* sums = static_cast<float*>(workspace);
   float* factors = sums + sums_floats(run.shape.c);
   const Range all = {0, run.shape.rows};
-  sum_rows(run, all, sums);
+  prepare(run, factors);
+  sum_rows(run, all, factors, sums);
   finish(run, {sums, 1}, factors);
   store_rows(run, all, factors);
 }
@@ -29,6 +30,14 @@ BatchNormRun run_of(const BatchNormForward& op, const Buffers& buffers) {
           .y = output(buffers, 0),
           .mean = output(buffers, 1),
           .variance = output(buffers, 2)};
+}
+
+BatchNormRun run_of(const BatchNormInference& op, const Buffers& buffers) {
+  return {.shape = {op.rows, op.c, op.epsilon},
+          .x = input(buffers, 0),
+          .scale = input(buffers, 1),
+          .shift = input(buffers, 2),
+          .y = output(buffers, 0)};
 }
 
 BatchNormGradient run_of(const BatchNormBackward& op, const Buffers& buffers) {
@@ -52,11 +61,7 @@ Units units_of(const BatchNormInference& op) {
 }
 template <>
 void run_part(const BatchNormInference& op, const Range& rows, const Buffers& buffers, void* workspace) {
-  const BatchNormRun run = {.shape = {op.rows, op.c, op.epsilon},
-                            .x = input(buffers, 0),
-                            .scale = input(buffers, 1),
-                            .shift = input(buffers, 2),
-                            .y = output(buffers, 0)};
+  const BatchNormRun run = run_of(op, buffers);
   float* factors = static_cast<float*>(workspace);
   set_factors(run, {input(buffers, 3), input(buffers, 4)}, factors);
   store_rows(run, rows, factors);

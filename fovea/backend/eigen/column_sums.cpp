@@ -26,14 +26,15 @@ FOVEA_CLONES void add_periods(int64_t elements, int64_t period, const float* __r
 
 }  // namespace
 
-void ColumnSums::clear(void* workspace) {
-  sums_ = static_cast<double*>(workspace);
-  std::fill_n(sums_, rows_in_period(k_) * k_, 0.0);
-}
+void ColumnSums::clear() { std::fill_n(sums_, rows_in_period(k_) * k_, 0.0); }
 
 void ColumnSums::add(int64_t rows, const float* values) {
   const int64_t period = rows_in_period(k_) * k_;
   add_periods(rows * k_, period, values, reinterpret_cast<float*>(sums_ + period), sums_);
+}
+
+void ColumnSums::add(const ColumnSums& others) {
+  for (int64_t i = 0; i < rows_in_period(k_) * k_; ++i) sums_[i] += others.sums_[i];
 }
 
 void ColumnSums::finish(Into into, float* sums) const {

@@ -12,15 +12,16 @@ inline int64_t rows_in_period(int64_t k) { return k < 256 ? 256 / k : 1; }
 
 class ColumnSums {
  public:
-  explicit ColumnSums(int64_t k) : k_(k) {}
+  explicit ColumnSums(int64_t k, void* workspace = nullptr) : k_(k), sums_(static_cast<double*>(workspace)) {}
   int64_t workspace_floats() const { return 3 * rows_in_period(k_) * k_; }  // aligned to 8 bytes
-  void clear(void* workspace);
+  void clear();
   void add(int64_t rows, const float* values);
+  void add(const ColumnSums& others);         // of as many columns
   void finish(Into into, float* sums) const;  // (k)
 
  private:
   int64_t k_;
-  double* sums_ = nullptr;  // of a period
+  double* sums_;  // of a period
 };
 
 }  // namespace fovea::eigen

@@ -112,8 +112,8 @@ void backward(const Conv2dBlockBackward& block, const Buffers& buffers, void* wo
   const size_t at_x = block.pool ? 3 : 2;
   Carve parts(workspace);
   const OutputGradient gradient(block, buffers, parts);
-  ColumnSums sums(shape.k);
-  sums.clear(parts.take(sums.workspace_floats()));
+  ColumnSums sums(shape.k, parts.take(ColumnSums(shape.k).workspace_floats()));
+  sums.clear();
   DirectConv2dFilter filter(shape);
   filter.prepare(parts.take(filter.workspace_floats()));
   LoweredConv2d data(shape);

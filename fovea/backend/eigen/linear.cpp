@@ -38,8 +38,8 @@ FOVEA_CLONES void add_bias(int64_t elements, int64_t period, const float* __rest
 }
 
 void bias_backward(const BiasBackward& op, const Buffers& buffers, void* workspace) {
-  ColumnSums sums(op.k);
-  sums.clear(workspace);
+  ColumnSums sums(op.k, workspace);
+  sums.clear();
   sums.add(op.rows, input(buffers, 0));
   sums.finish(op.into, output(buffers, 0));
 }

@@ -24,4 +24,7 @@ Units units_of(const Op& op);
 template <class Op>
 void run_part(const Op& op, const Range& range, const Buffers& buffers, void* workspace);
 
+bool has_loops(const Augment& op);  // for its types and numbers of means
+bool has_loops(const Reorder& op);  // between these layouts
+
 }  // namespace fovea::eigen

@@ -1,0 +1,148 @@
+// What a batch norm writes and only an addition or a rectifier reads need not go to memory and back.
+#include "fovea/backend/openmp/batchnorm_claims.h"
+
+#include "fovea/backend/openmp/batchnorm.h"
+
+namespace fovea::openmp {
+namespace {
+
+using graph::Node;
+using graph::ValueId;
+
+// batch_norm_forward or batch_norm_inference, and what follows.
+template <class Op>
+struct Fused {
+  Op norm;
+  bool adds = false;
+  eigen::Rectify rectify = eigen::Rectify::no;
+};  // in: those of the batch norm, other if it adds   out: as the batch norm
+
+template <class Op>
+eigen::BatchNormRun run_of(const Fused<Op>& fused, const Buffers& buffers) {
+  eigen::BatchNormRun run = eigen::run_of(fused.norm, buffers);
+  if (fused.adds) run.other = input(buffers, buffers.in.size() - 1);
+  run.rectify = fused.rectify;
+  return run;
+}
+
+KernelPtr make_kernel(const Fused<BatchNormForward>& fused, const Limits& limits) {
+  const BatchNormSplit split(fused.norm.rows, fused.norm.c);
+  const auto function = [split](const Fused<BatchNormForward>& of, const Run& run) { run_passes(run_of(of, run.buffers), split, run); };
+  return kernel("loops in two passes", fused, function, threads_for(limits, fused.norm.rows * fused.norm.c), split.workspace_floats());
+}
+
+KernelPtr make_kernel(const Fused<BatchNormInference>& fused, const Limits& limits) {
+  const int64_t c = fused.norm.c, work = 2 * fused.norm.rows * c;
+  const Split split = split_of(fused.norm.rows, work, 256);
+  const auto function = [split](const Fused<BatchNormInference>& of, const Run& run) {
+    const eigen::BatchNormRun norm = run_of(of, run.buffers);
+    eigen::set_factors(norm, {input(run.buffers, 3), input(run.buffers, 4)}, run.workspace);
+    parallel_for(run.threads, split.ranges(), [&](int64_t range) { eigen::store_rows(norm, split.range(range), run.workspace); });
+  };
+  return kernel("loops", fused, function, threads_for(limits, work), eigen::factors_floats(c));
+}
+
+bool is_relu(const Node& node, ValueId x) {
+  const ActivationForward* op = std::get_if<ActivationForward>(&node.op);
+  return op != nullptr && op->activation == Activation::relu && in_float(op->types) && node.in[0] == x;
+}
+
+template <class Op>
+std::optional<Claim> claim_forward(const Neighbours& around, const Limits& limits) {
+  const Node& first = around.nodes[0];
+  const Op* norm = std::get_if<Op>(&first.op);
+  if (norm == nullptr || !in_float(norm->types)) return std::nullopt;
+  Fused<Op> fused{*norm};
+  Claim claim{.nodes = 1, .name = "batch_norm", .kernel = nullptr, .in = first.in, .out = first.out};
+  const auto next = [&]() -> const Node* {  // if nobody else reads what the claim gives so far
+    const bool alone = around.uses[static_cast<size_t>(claim.out[0])] == 1;
+    return alone && claim.nodes < around.nodes.size() ? &around.nodes[claim.nodes] : nullptr;
+  };
+  const auto take = [&](const Node& node, std::string_view name) {
+    claim.out[0] = node.out[0];
+    claim.name += name;
+    ++claim.nodes;
+  };
+  if (const Node* node = next()) {
+    const Add* add = std::get_if<Add>(&node->op);
+    if (add != nullptr && in_float(add->types) && node->in[0] != node->in[1] &&
+        (node->in[0] == claim.out[0] || node->in[1] == claim.out[0])) {
+      fused.adds = true;
+      claim.in.push_back(node->in[0] == claim.out[0] ? node->in[1] : node->in[0]);
+      take(*node, "+add");
+    }
+  }
+  if (const Node* node = next(); node != nullptr && is_relu(*node, claim.out[0])) {
+    fused.rectify = eigen::Rectify::yes;
+    take(*node, "+relu");
+  }
+  if (claim.nodes == 1) return std::nullopt;
+  claim.kernel = make_kernel(fused, limits);
+  return claim;
+}
+
+// The gradient of the rectifier is made in the first pass: from x where the rectifier took the batch norm itself, else from its output y,
+// and then it is kept for the other branch.
+enum class Mask : uint8_t { from_x, from_y };
+struct FusedBackward {
+  BatchNormBackward norm;
+  Mask mask = Mask::from_x;
+};  // in: x dy scale mean variance, then shift or y   out: with y the rectifier's gradient first; then as the batch norm
+
+eigen::BatchNormGradient run_of(const FusedBackward& fused, const Buffers& buffers) {
+  if (fused.mask == Mask::from_x) {
+    eigen::BatchNormGradient run = eigen::run_of(fused.norm, buffers);
+    run.shift = input(buffers, 5);
+    return run;
+  }
+  eigen::BatchNormGradient run = eigen::run_of(fused.norm, {buffers.in, {buffers.out.begin() + 1, buffers.out.end()}});
+  run.y = input(buffers, 5);
+  run.g = output(buffers, 0);
+  return run;
+}
+
+// The node that computed these statistics; nullptr if there is none.
+const Node* norm_of(const graph::Graph& graph, ValueId mean) {
+  for (const Node& node : graph.nodes)
+    if (std::holds_alternative<BatchNormForward>(node.op) && node.out[1] == mean) return &node;
+  return nullptr;
+}
+
+// Whether `y` is what a rectifier made of the output of this batch norm alone.
+bool rectifies(const graph::Graph& graph, ValueId y, const Node& norm) {
+  for (const Node& node : graph.nodes)
+    if (is_relu(node, norm.out[0]) && node.out[0] == y) return true;
+  return false;
+}
+
+std::optional<Claim> claim_backward(const Neighbours& around, const Limits& limits) {
+  if (around.nodes.size() < 2) return std::nullopt;
+  const Node &rectifier = around.nodes[0], &node = around.nodes[1];
+  const ActivationBackward* relu = std::get_if<ActivationBackward>(&rectifier.op);
+  const BatchNormBackward* norm = std::get_if<BatchNormBackward>(&node.op);
+  if (relu == nullptr || relu->activation != Activation::relu || relu->into != Into::overwrite || !in_float(relu->types) ||
+      norm == nullptr || !in_float(norm->types) || node.in[1] != rectifier.out[0])
+    return std::nullopt;
+  const Node* forward = norm_of(around.graph, node.in[3]);
+  const bool alone =
+      around.uses[static_cast<size_t>(rectifier.out[0])] == 1 && forward != nullptr && rectifies(around.graph, rectifier.in[0], *forward);
+  const FusedBackward fused = {*norm, alone ? Mask::from_x : Mask::from_y};
+  Claim claim{.nodes = 2, .name = "relu_backward+batch_norm_backward", .kernel = nullptr, .in = node.in, .out = node.out};
+  claim.in[1] = rectifier.in[1];
+  claim.in.push_back(alone ? forward->in[2] : rectifier.in[0]);
+  if (!alone) claim.out.insert(claim.out.begin(), rectifier.out[0]);
+  const BatchNormSplit split(norm->rows, norm->c);
+  const auto function = [split](const FusedBackward& of, const Run& run) { run_passes(run_of(of, run.buffers), split, run); };
+  claim.kernel = kernel("loops in two passes", fused, function, threads_for(limits, norm->rows * norm->c), split.workspace_floats());
+  return claim;
+}
+
+}  // namespace
+
+std::optional<Claim> claim_batch_norm(const Neighbours& around, const Limits& limits) {
+  if (std::optional<Claim> training = claim_forward<BatchNormForward>(around, limits)) return training;
+  if (std::optional<Claim> inference = claim_forward<BatchNormInference>(around, limits)) return inference;
+  return claim_backward(around, limits);
+}
+
+}  // namespace fovea::openmp
