@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 
 #include "fovea/base/file.h"
@@ -73,10 +72,7 @@ bool is_file(const fs::path& path) {
 std::string_view name_of(Loss loss) { return losses[static_cast<size_t>(loss)]; }
 
 std::string_view name_of(const LayerKind& kind) {
-  constexpr std::array<std::string_view, std::variant_size_v<LayerKind>> names = {
-      "conv2d",  "linear", "max_pool", "avg_pool", "global_avg_pool", "dropout",
-      "flatten", "add",    "concat",   "shortcut", "batch_norm",      "activation"};
-  return names[kind.index()];
+  return std::visit([](const auto& layer) { return std::decay_t<decltype(layer)>::name; }, kind);
 }
 
 std::string Layer::batch_norm_name() const { return std::holds_alternative<BatchNormLayer>(kind) ? name : name + ".batch_norm"; }

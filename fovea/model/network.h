@@ -15,37 +15,55 @@ namespace fovea::model {
 
 enum class Bias : uint8_t { no, yes };
 
+// `name` is how a network's text says the kind.
 struct Conv2dLayer {
+  static constexpr std::string_view name = "conv2d";
   Conv2dShape shape;  // n = 1
   Bias bias = Bias::yes;
 };
 struct LinearLayer {
+  static constexpr std::string_view name = "linear";
   LinearShape shape;  // n = 1
   Bias bias = Bias::yes;
 };
 struct MaxPoolLayer {
+  static constexpr std::string_view name = "max_pool";
   PoolShape shape;  // n = 1
 };
 struct AvgPoolLayer {
+  static constexpr std::string_view name = "avg_pool";
   PoolShape shape;  // n = 1
   CountPadding count_padding = CountPadding::no;
 };
 struct GlobalAvgPoolLayer {
+  static constexpr std::string_view name = "global_avg_pool";
   PoolShape shape;  // n = 1, the window is the image
 };
 struct DropoutLayer {
+  static constexpr std::string_view name = "dropout";
   float rate = 0;
   uint32_t number = 0;  // among the dropout layers: its stream of random numbers
 };
-struct FlattenLayer {};
-struct AddLayer {};
-struct ConcatLayer {};
+struct FlattenLayer {
+  static constexpr std::string_view name = "flatten";
+};
+struct AddLayer {
+  static constexpr std::string_view name = "add";
+};
+struct ConcatLayer {
+  static constexpr std::string_view name = "concat";
+};
 struct ShortcutLayer {
+  static constexpr std::string_view name = "shortcut";
   ShortcutShape shape;  // n = 1
   bool is_identity() const { return shape.stride == 1 && shape.k == shape.c; }
 };
-struct BatchNormLayer {};   // nothing but what may also follow other layers
-struct ActivationLayer {};  // likewise
+struct BatchNormLayer {  // nothing but what may also follow other layers
+  static constexpr std::string_view name = "batch_norm";
+};
+struct ActivationLayer {  // likewise
+  static constexpr std::string_view name = "activation";
+};
 
 using LayerKind = std::variant<Conv2dLayer, LinearLayer, MaxPoolLayer, AvgPoolLayer, GlobalAvgPoolLayer, DropoutLayer, FlattenLayer,
                                AddLayer, ConcatLayer, ShortcutLayer, BatchNormLayer, ActivationLayer>;
@@ -72,7 +90,7 @@ struct Layer {
 
   std::string batch_norm_name() const;  // of its parameters: "conv1.batch_norm" has "conv1.batch_norm.weight"
 };
-std::string_view name_of(const LayerKind& kind);  // as the text says it: "conv2d"
+std::string_view name_of(const LayerKind& kind);
 
 enum class Trained : uint8_t { no, yes };
 

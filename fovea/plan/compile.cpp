@@ -58,6 +58,9 @@ std::vector<Step> make_steps(const Graph& graph, const Assignment& assignment) {
     if (assignment.claims == Claims::on) {
       const std::span<const Node> run = neighbours(graph, i, assignment);
       if (std::optional<Claim> claim = backend.claim({graph, run, uses}, assignment.limits)) {
+        if (claim->nodes == 0 || claim->nodes > run.size())
+          throw Error(ExitCode::internal, fmt::format("backend `{}` claims {} of the {} nodes from `{}` on as `{}`", backend.name(),
+                                                      claim->nodes, run.size(), node.name, claim->name));
         steps.push_back({node.name, std::move(claim->name), std::string(backend.name()), node.micro_batch, macs_of(run.first(claim->nodes)),
                          std::move(claim->in), std::move(claim->out), std::move(claim->kernel), i, claim->nodes});
         i += claim->nodes;

@@ -44,7 +44,7 @@ class Layouts {
     const ValueId storage = graph_.storage_of(id);
     const Layout from = layout_of(storage);
     if (from == wish) return id;
-    const auto key = std::make_tuple(storage, wish.tag);
+    const auto key = std::make_tuple(storage, wish.tag, wish.bytes);
     const auto known = copies_.find(key);
     const ValueId copy = known != copies_.end() ? known->second : reorder({storage, id}, from, wish, consumer);
     copies_[key] = copy;
@@ -81,7 +81,7 @@ class Layouts {
   const Assignment& assignment_;
   std::vector<Layout> of_value_;
   std::set<ValueId> written_;
-  std::map<std::tuple<ValueId, std::string>, ValueId> copies_;
+  std::map<std::tuple<ValueId, std::string, size_t>, ValueId> copies_;
   std::vector<Step> steps_;
 };
 

@@ -29,6 +29,7 @@ struct Key {
 template <class AnyRecipe, class Visit>
 void for_each_key(AnyRecipe& r, Visit&& visit) {
   constexpr int64_t many = int64_t{1} << 31;
+  constexpr double almost_one = 0.999999;  // the largest decay: below 1 in single precision too, which divides by 1 - beta
   visit(Key{"data", "SPEC", "data set: digits, mnist:DIR, cifar10:DIR or synthetic:HxWxC:CLASSES"}, r.data);
   visit(Key{"model", "NAME|FILE", "network: a name that `fovea models` lists, or a .toml file"}, r.model);
   visit(Key{"backend", "NAME", "implementation to run on; `fovea doctor` lists them (default: the fastest this machine has)"}, r.backend);
@@ -47,14 +48,14 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
         r.weight_decay, NumberRange{0, 1e6});
   visit(Key{"decay_on", "all|weights", "what decays: all parameters, or filters and matrices alone, not biases nor batch norms"},
         r.decay_on, Options{"all", "weights"});
-  visit(Key{"beta1", "B", "of adam and adamw"}, r.beta1, NumberRange{0, 1});
-  visit(Key{"beta2", "B", "of adam and adamw"}, r.beta2, NumberRange{0, 1});
+  visit(Key{"beta1", "B", "of adam and adamw"}, r.beta1, NumberRange{0, almost_one});
+  visit(Key{"beta2", "B", "of adam and adamw"}, r.beta2, NumberRange{0, almost_one});
   visit(Key{"alpha", "A", "of rmsprop: what is kept of the mean square of the gradients"}, r.alpha, NumberRange{0, 1});
   visit(Key{"epsilon", "E", "of adam, adamw and rmsprop"}, r.epsilon, NumberRange{0, 1});
   visit(Key{"clip_norm", "N", "longest that all gradients together may be, as one vector; 0: any length"}, r.clip_norm,
         NumberRange{0, 1e30});
   visit(Key{"ema_decay", "D", "average the weights over the steps, test and save the average; 0: no average"}, r.ema_decay,
-        NumberRange{0, 0.999999});
+        NumberRange{0, almost_one});
   visit(Key{"label_smoothing", "S", "share of the target spread over all classes"}, r.label_smoothing, NumberRange{0, 1});
   visit(Key{"class_weights", "W,...|balanced",
             "factor of the training loss of each class, or \"balanced\": images / (classes * images of the class)"},
@@ -67,7 +68,8 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"plateau_patience", "EPOCHS", "plateau: epochs without improvement before a drop"}, r.plateau_patience,
         IntegerRange{1, 1000000});
   visit(Key{"step_factor", "F", "step, milestones, plateau: what the rate is multiplied with at a drop"}, r.step_factor, NumberRange{0, 1});
-  visit(Key{"final_rate", "SHARE", "cosine, one_cycle, linear: the last rate, plateau: the least, as a share of learning_rate"},
+  visit(Key{"final_rate", "SHARE",
+            "as a share of learning_rate; cosine, one_cycle, linear: what an update after the last would have; plateau: the least"},
         r.final_rate, NumberRange{0, 1});
   visit(Key{"peak_at", "SHARE", "one_cycle: share of the steps before the peak"}, r.peak_at, NumberRange{0, 1});
   visit(Key{"warmup_epochs", "EPOCHS", "in which the rate first rises, step by step, to where the schedule begins"}, r.warmup_epochs,

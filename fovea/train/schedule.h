@@ -10,7 +10,7 @@ namespace fovea::train {
 
 // At update `step` of `steps` in all, `steps_per_epoch` of them in an epoch. With w = warmup_epochs * steps_per_epoch, rounded, the first w
 // updates have (step + 1) / (w + 1) of what the schedule begins with. Epochs count from the start of training; what runs over the whole
-// length runs over the updates behind the warm-up.
+// length runs over the updates behind the warm-up and would be at its end, final * rate, at update `steps`: one after the last.
 //   constant   rate
 //   step       rate * factor^(epoch / every)
 //   milestones rate * factor^m, with m milestones behind: update round(milestone * steps_per_epoch) is the first with the lower rate

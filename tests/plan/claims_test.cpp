@@ -1,4 +1,6 @@
 // A backend that takes two nodes as one step.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "fovea/backend/eigen/backend.h"
@@ -53,6 +55,17 @@ class ClaimingBackend final : public eigen::EigenBackend {
   }
 };
 
+// Claims a number of nodes that cannot be.
+class GreedyBackend final : public eigen::EigenBackend {
+ public:
+  explicit GreedyBackend(size_t nodes) : nodes_(nodes) {}
+  std::string_view name() const override { return "greedy"; }
+  std::optional<Claim> claim(const Neighbours&, const Limits&) override { return Claim{nodes_, "everything", nullptr, {}, {}}; }
+
+ private:
+  size_t nodes_;
+};
+
 size_t count_steps(const Plan& plan, std::string_view what) {
   return static_cast<size_t>(std::count_if(plan.steps().begin(), plan.steps().end(), [&](const Step& step) { return step.what == what; }));
 }
@@ -91,6 +104,17 @@ TEST(Claims, NeverTakeAcrossBackends) {
   const Plan plan = compile(std::move(graph), {.backend = &backend, .of_layer = {{"elsewhere", &plain}}}, order);
   EXPECT_EQ(count_steps(plan, "bias+activation"), 3u);
   EXPECT_EQ(count_steps(plan, "activation_forward"), 1u);
+}
+
+TEST(Claims, OfNoNodeOrOfTooManyAreRefused) {
+  const test::Job job = test::job_of(model::load_network("lenet5"), 4);
+  for (const size_t nodes : {0, 1000}) {
+    GreedyBackend backend(nodes);
+    const std::string text =
+        data::error_text(ExitCode::internal, [&] { compile(test::training_graph(job), {.backend = &backend}, test::order_of(job)); });
+    EXPECT_NE(text.find(fmt::format("backend `greedy` claims {} of the ", nodes)), std::string::npos) << text;
+    EXPECT_NE(text.find("nodes from `data` on as `everything`"), std::string::npos) << text;
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "fovea/plan/layouts.h"
 
 #include <algorithm>
+#include <map>
 
 #include "fovea/backend/reference/backend.h"
 #include "fovea/plan/dump.h"
@@ -14,14 +15,16 @@ namespace {
 // The parent's kernel between transpositions of the images among its buffers.
 class ChannelsFirst final : public Kernel {
  public:
-  ChannelsFirst(const Op& op, KernelPtr inner, std::vector<size_t> images)
-      : Kernel("channels_first"), inner_(std::move(inner)), images_(std::move(images)) {
+  ChannelsFirst(const Op& op, KernelPtr inner, std::vector<size_t> images, size_t first_bytes)
+      : Kernel("channels_first"), inner_(std::move(inner)), images_(std::move(images)), first_bytes_(first_bytes) {
     for (const graph::Type& type : graph::inputs_of(op)) in_.push_back({type.shape, {}});
     out_ = {graph::outputs_of(op)[0].shape, {}};
     filter_out_ = std::holds_alternative<Conv2dBackwardFilter>(op);
   }
   std::string algorithm() const override { return "loops between transpositions"; }
-  Layout input_layout(size_t i) const override { return std::count(images_.begin(), images_.end(), i) > 0 ? Layout{"nchw", 0} : Layout{}; }
+  Layout input_layout(size_t i) const override {
+    return std::count(images_.begin(), images_.end(), i) > 0 ? Layout{"nchw", i == 0 ? first_bytes_ : 0} : Layout{};
+  }
   Layout output_layout(size_t) const override { return filter_out_ ? Layout{} : Layout{"nchw", 0}; }
 
   void bind(Buffers buffers, void* workspace) override {
@@ -56,6 +59,7 @@ class ChannelsFirst final : public Kernel {
   };
   KernelPtr inner_;
   std::vector<size_t> images_;
+  size_t first_bytes_;
   std::vector<Image> in_;
   Image out_;
   bool filter_out_ = false;
@@ -64,17 +68,20 @@ class ChannelsFirst final : public Kernel {
 
 class ChannelsFirstBackend final : public reference::ReferenceBackend {
  public:
+  explicit ChannelsFirstBackend(size_t filter_bytes = 0) : filter_bytes_(filter_bytes) {}
   std::string_view name() const override { return "channels_first"; }
   using ReferenceBackend::make;
   KernelPtr make(const Conv2dForward& op, const Limits& limits) override { return wrap(op, limits, {0}); }
   KernelPtr make(const Conv2dBackwardData& op, const Limits& limits) override { return wrap(op, limits, {0}); }
-  KernelPtr make(const Conv2dBackwardFilter& op, const Limits& limits) override { return wrap(op, limits, {0, 1}); }
+  KernelPtr make(const Conv2dBackwardFilter& op, const Limits& limits) override { return wrap(op, limits, {0, 1}, filter_bytes_); }
 
  private:
   template <class Convolution>
-  KernelPtr wrap(const Convolution& op, const Limits& limits, std::vector<size_t> images) {
-    return std::make_unique<ChannelsFirst>(op, ReferenceBackend::make(op, limits), std::move(images));
+  KernelPtr wrap(const Convolution& op, const Limits& limits, std::vector<size_t> images, size_t first_bytes = 0) {
+    return std::make_unique<ChannelsFirst>(op, ReferenceBackend::make(op, limits), std::move(images), first_bytes);
   }
+
+  size_t filter_bytes_;  // that the filter's gradient wishes for x; 0: dense
 };
 
 // Not square, so that a wrong order of axes shows. Two neighbouring convolutions, then one behind an activation, then a flatten.
@@ -133,6 +140,26 @@ TEST(Layouts, AReorderedCopyIsMadeOnce) {
   unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
   EXPECT_EQ(reordered.size(), unique.size());
   EXPECT_EQ(std::count(unique.begin(), unique.end(), "data.augment.nchw"), 1);  // for conv1's forward and its filter's gradient
+}
+
+TEST(Layouts, CopiesOfDifferentSizeAreNotShared) {
+  const test::Job job = test::job_of(model::parse_network(R"(
+name = "net"
+input = [7, 6, 2]
+layers = [
+  { conv2d = 4, kernel = 3, bias = false },
+  { flatten = true },
+  { linear = 4 },
+])",
+                                                          "net.toml"),
+                                     3);
+  ChannelsFirstBackend backend(4096);
+  const Plan plan = compile(test::training_graph(job), {.backend = &backend}, test::order_of(job));
+  std::map<std::string, size_t> bytes;
+  for (const Step& step : plan.steps())
+    if (step.name == "conv1" && step.what.starts_with("conv2d")) bytes[step.what] = plan.placement(step.in[0]).bytes;
+  const std::map<std::string, size_t> expected = {{"conv2d_forward", 3 * 7 * 6 * 2 * sizeof(float)}, {"conv2d_backward_filter", 4096}};
+  EXPECT_EQ(bytes, expected);
 }
 
 // The loops are the same, so are the bits. The gradient that reaches conv3 is a view of linear1's flat one.

@@ -158,6 +158,9 @@ TEST(Recipe, WrongFlagsNameTheFlag) {
                                                                   {"mean", "a"},
                                                                   {"mean", "0.1,,0.2"},
                                                                   {"beta1", "1.5"},
+                                                                  {"beta1", "1"},
+                                                                  {"beta2", "1"},
+                                                                  {"beta2", "0.99999999"},  // 1 as a float
                                                                   {"keep", "none"},
                                                                   {"threads", "-2"},
                                                                   {"epochs", "3\nbatch = 5"}};
