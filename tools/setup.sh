@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that fovea needs and that are missing, and a CUDA compiler where one is asked for.
+# Installs the Debian or Ubuntu packages that fovea needs and that are missing, and CUDA where it is asked for.
 # Where nothing is missing it does nothing.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -7,42 +7,51 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 program=(g++ cmake ninja-build pkg-config ca-certificates libfmt-dev nlohmann-json3-dev libeigen3-dev libhwy-dev
   libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev)
 checks=(python3 clang-format libgtest-dev)
-# NVIDIA's wheels on PyPI: compiler, headers and the static runtime of CUDA 13.0, which every driver from 580 on can run.
-cuda_packages=(python3 python3-pip)
-cuda_wheels=(nvidia-cuda-nvcc==13.0.* nvidia-cuda-crt==13.0.* nvidia-nvvm==13.0.* nvidia-cuda-runtime==13.0.* nvidia-cuda-cccl==13.0.*)
+# NVIDIA's wheels on PyPI, the only place that names their versions. Every driver from 580 on can run CUDA 13.0.
+cuda_series=13.0
+compiler_wheels=("nvidia-"{cuda-nvcc,cuda-crt,cuda-runtime,cuda-cccl,nvvm}"==$cuda_series.*")
+library_wheels=("nvidia-cublas==$cuda_series.*" "nvidia-cudnn-cu13==9.19.*" "nvidia-nccl-cu13==2.28.*")
 cuda_folder=$root/.cuda
 
 usage() {
   cat <<END
-usage: tools/setup.sh [--check] [--cuda]
+usage: tools/setup.sh [--check] [--cuda] [--cuda-libraries]
 Installs what fovea needs to be built and run (Debian 12, Ubuntu 24.04), as root or through sudo.
-  --check   also what ./check needs
-  --cuda    also, where there is no nvcc, the CUDA compiler: NVIDIA's Python wheels, into .cuda/ (270 MB), where CMake finds it
-Exit codes: 0 nothing is missing any more, 2 packages are missing and cannot be installed from here, else that of apt-get or pip.
+  --check            also what ./check needs
+  --cuda             also, where there is no nvcc, the CUDA compiler with its headers and static runtime: NVIDIA's Python
+                     wheels, into .cuda/compiler/ (105 MB to fetch), where CMake finds it
+  --cuda-libraries   also cuBLAS, cuDNN and NCCL in the same way, into .cuda/libraries/ (1.2 GB to fetch); no part of fovea
+                     needs them yet
+Exit codes: 0 nothing is missing any more, 2 something is missing and cannot be installed from here, else that of apt-get or pip.
 END
 }
 
 # In the order in which CMake looks for it (fovea/backend/cuda/CMakeLists.txt).
 has_nvcc() {
-  command -v nvcc >/dev/null && return
+  [ -z "${CUDACXX-}" ] || return 0
   local folder
-  for folder in "${CUDA_HOME-}" "${CUDA_PATH-}" /usr/local/cuda /opt/cuda "$cuda_folder/nvidia/cu13"; do
-    [ -n "$folder" ] && [ -x "$folder/bin/nvcc" ] && return
+  for folder in "${CUDA_HOME-}" "${CUDA_PATH-}"; do
+    [ -z "$folder" ] || [ ! -x "$folder/bin/nvcc" ] || return 0
   done
-  [ -n "${CUDACXX-}" ]
+  command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ] || [ -x /opt/cuda/bin/nvcc ]
 }
 
-wanted=("${program[@]}") cuda=no
+# Whether the folder PART of .cuda/ holds what was fetched from these wheels: has_wheels PART WHEEL...
+has_wheels() { [ "$(cat "$cuda_folder/$1/wheels.txt" 2>/dev/null)" = "${*:2}" ]; }
+
+wanted=("${program[@]}") parts=()
 for option in "$@"; do
   case $option in
     --check) wanted+=("${checks[@]}") ;;
-    --cuda) cuda=$(has_nvcc && echo no || echo wanted) ;;
+    --cuda) has_nvcc || has_wheels compiler "${compiler_wheels[@]}" || parts+=(compiler) ;;
+    --cuda-libraries) has_wheels libraries "${library_wheels[@]}" || parts+=(libraries) ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup: unknown option \`$option\`" >&2; usage >&2; exit 2 ;;
   esac
 done
 
-[ "$cuda" = no ] || python3 -m pip --version >/dev/null 2>&1 || wanted+=("${cuda_packages[@]}")
+has_pip() { python3 -m pip --version >/dev/null 2>&1; }
+[ ${#parts[@]} -eq 0 ] || has_pip || wanted+=(python3 python3-pip)
 
 install_packages() {
   if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
@@ -81,15 +90,30 @@ END
   "${as_root[@]}" DEBIAN_FRONTEND=noninteractive "${install[@]}" -q
 }
 
-# Into a folder beside it first, so that a download that breaks off leaves nothing that looks whole.
-install_cuda() {
-  echo "setup: fetching the CUDA compiler into $cuda_folder: ${cuda_wheels[*]}"
-  rm -rf "$cuda_folder.tmp"
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --target "$cuda_folder.tmp" "${cuda_wheels[@]}"
-  ln -s lib "$cuda_folder.tmp/nvidia/cu13/lib64"  # where nvcc looks for its runtime
-  rm -rf "$cuda_folder"
-  mv "$cuda_folder.tmp" "$cuda_folder"
+# Into a folder beside it first, so that a download that breaks off leaves nothing that looks whole: fetch PART WHEEL...
+fetch() {
+  local folder=$cuda_folder/$1 code=0
+  shift
+  echo "setup: fetching into $folder: $*"
+  rm -rf "$folder.tmp"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --target "$folder.tmp" "$@" || code=$?
+  if [ $code -ne 0 ]; then
+    echo "setup: pip could not fetch them; its words stand above. A CUDA toolkit of your own will do: put its nvcc on the PATH" >&2
+    exit $code
+  fi
+  ln -s lib "$folder.tmp/nvidia/cu13/lib64" # where nvcc looks for its runtime
+  echo "$*" >"$folder.tmp/wheels.txt"
+  rm -rf "$folder"
+  mv "$folder.tmp" "$folder"
 }
 
 install_packages
-[ "$cuda" = no ] || install_cuda
+[ ${#parts[@]} -gt 0 ] || exit 0
+has_pip || { echo "setup: \`python3 -m pip\` does not work, which fetches CUDA" >&2; exit 2; }
+mkdir -p "$cuda_folder"
+for part in "${parts[@]}"; do
+  case $part in
+    compiler) fetch compiler "${compiler_wheels[@]}" ;;
+    libraries) fetch libraries "${library_wheels[@]}" ;;
+  esac
+done

@@ -28,7 +28,7 @@ Module open_module(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file))
     return {nullptr,
             {fmt::format("this build has no CUDA module: nvcc was not found when it was built, or {} was removed", file.string()),
-             "install a CUDA toolkit (`nvcc`, version 12 or newer) and build again"}};
+             "run `tools/setup.sh --cuda`, which fetches nvcc, or install a CUDA toolkit (version 12 or newer), and build again"}};
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return {nullptr, {fmt::format("the module cannot be opened: {}", dlerror()), build_again}};
   const ModuleEntry entry = reinterpret_cast<ModuleEntry>(dlsym(library, module_entry));
