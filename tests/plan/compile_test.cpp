@@ -174,6 +174,24 @@ TEST(Compile, NoStepOfAShippedNetworkFallsBackToTheReference) {
   EXPECT_GE(plans, 100u);
 }
 
+// Rule 4 again: the own kernels of the parallel backend use the threads that they may.
+TEST(Compile, HeavyStepsOfOpenmpAreItsOwnAndParallel) {
+  const std::unique_ptr<Backend> backend = open_backend("openmp");
+  for (const std::string name : {"lenet5", "cifar_cnn"})
+    for (const int threads : {1, 4}) {
+      const Job job = test::job_of(model::load_network(name), 16);
+      const Plan plan = compile(test::training_graph(job), {.backend = backend.get(), .limits = {threads}}, test::order_of(job));
+      int heavy = 0;
+      for (const Step& step : plan.steps()) {
+        if (step.macs < 100000) continue;
+        ++heavy;
+        EXPECT_EQ(step.kernel->provider(), "openmp") << name << ": " << step.name << " " << step.what;
+        EXPECT_EQ(step.kernel->threads(), threads) << name << ": " << step.name << " " << step.what;
+      }
+      EXPECT_GE(heavy, 8) << name;
+    }
+}
+
 TEST(Dump, ShowsEveryStepAndWhatItCosts) {
   const std::unique_ptr<Backend> backend = open_backend("reference");
   const Job job = lenet5(8);

@@ -11,8 +11,6 @@
 namespace fovea::eigen {
 namespace {
 
-int64_t pooled_floats(const PoolShape& pool) { return pool.p() * pool.q() * pool.c; }  // of one image
-
 // Parts of a workspace, one after the other, each aligned as vectors like it.
 class Carve {
  public:

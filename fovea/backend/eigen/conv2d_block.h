@@ -28,4 +28,16 @@ struct Conv2dBlockBackward {
 KernelPtr make_kernel(const Conv2dBlockForward& block);
 KernelPtr make_kernel(const Conv2dBlockBackward& block);
 
+// Which of these blocks a backend takes as one step, and its kernels for them.
+class Conv2dBlocks {
+ public:
+  virtual ~Conv2dBlocks() = default;
+  virtual bool suits(const Conv2dBlockForward& block) const = 0;
+  virtual bool suits(const Conv2dBlockBackward& block) const = 0;
+  virtual KernelPtr make(const Conv2dBlockForward& block, const Limits& limits) const = 0;
+  virtual KernelPtr make(const Conv2dBlockBackward& block, const Limits& limits) const = 0;
+};
+
+std::optional<Claim> claim_conv2d(const Neighbours& around, const Limits& limits, const Conv2dBlocks& blocks);
+
 }  // namespace fovea::eigen

@@ -6,6 +6,8 @@
 
 namespace fovea::eigen {
 
+inline int64_t pooled_floats(const PoolShape& pool) { return pool.p() * pool.q() * pool.c; }  // of one image
+
 inline PoolLoopShape loop_shape(const PoolShape& shape, int64_t images) {
   const Window& window = shape.window;
   return {.n = images,

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "fovea/backend/openmp/range.h"
+#include "fovea/backend/openmp/share.h"
 
 namespace fovea::openmp {
 namespace {
@@ -29,13 +29,13 @@ Blocks::Blocks(const Correlation& correlation) : images_(correlation.images()), 
     image_blocks_ = ceil_div(images_, at_a_time);
   }
   const int64_t floats = correlation.scratch_floats(ceil_div(images_, image_blocks_), ceil_div(lines_, line_blocks_));
-  scratch_floats_ = ceil_div(floats, 32) * 32;  // no two threads share a line of the cache
+  scratch_floats_ = whole_lines(floats);
 }
 
 OutputBlock Blocks::block(int64_t task) const {
-  const Range lines(lines_, line_blocks_, task % line_blocks_);
-  const Range images(images_, image_blocks_, task / line_blocks_ % image_blocks_);
-  const Range panels(panels_, panel_blocks_, task / line_blocks_ / image_blocks_);
+  const Share lines(lines_, line_blocks_, task % line_blocks_);
+  const Share images(images_, image_blocks_, task / line_blocks_ % image_blocks_);
+  const Share panels(panels_, panel_blocks_, task / line_blocks_ / image_blocks_);
   return {images.first, images.size, lines.first, lines.size, panels.first, panels.size};
 }
 

@@ -37,24 +37,6 @@ KernelPtr make_conv2d(const Correlation& correlation, Into into, const Limits& l
                 correlation.packed_floats() + threads * conv2d.blocks.scratch_floats());
 }
 
-// in: x dy   out: dw
-void run_filter(const Conv2dBackwardFilter& op, const FilterGradient& gradient, const Run& run) {
-  const int64_t tiles = gradient.tiles();
-  float* parts = gradient.is_direct() ? output(run.buffers, 0) : run.workspace;
-  float* scratch = run.workspace + (gradient.is_direct() ? 0 : gradient.parts() * gradient.part_floats());
-  const Sum sum = gradient.is_direct() && op.into == Into::add ? Sum::go_on : Sum::begin;
-  parallel_for(run.threads, gradient.parts() * tiles, [&](int64_t task, int worker) {
-    const int64_t part = task / tiles;
-    gradient.run(task % tiles, gradient.lines(part),
-                 {.x = input(run.buffers, 0),
-                  .dy = input(run.buffers, 1),
-                  .scratch = scratch + worker * gradient.scratch_floats(),
-                  .part = parts + part * gradient.part_floats()},
-                 sum);
-  });
-  if (!gradient.is_direct()) gradient.reduce(run.threads, op.into, parts, output(run.buffers, 0));
-}
-
 }  // namespace
 
 KernelPtr OpenmpBackend::make(const Conv2dForward& op, const Limits& limits) {
@@ -71,11 +53,16 @@ KernelPtr OpenmpBackend::make(const Conv2dBackwardFilter& op, const Limits& limi
   if (!in_float(op.types)) return EigenBackend::make(op, limits);
   const FilterGradient gradient(op.shape);
   const int threads = threads_for(limits, op.shape.macs());
-  const int64_t parts = gradient.is_direct() ? 0 : gradient.parts() * gradient.part_floats();
-  return kernel(
-      fmt::format("direct, {} part{} ({})", gradient.parts(), gradient.parts() == 1 ? "" : "s", isa()), op,
-      [gradient](const Conv2dBackwardFilter& filter, const Run& run) { run_filter(filter, gradient, run); }, threads,
-      parts + threads * gradient.scratch_floats());
+  const auto function = [gradient](const Conv2dBackwardFilter& filter, const Run& run) {
+    gradient.run(filter.into, {.x = input(run.buffers, 0),
+                               .dy = input(run.buffers, 1),
+                               .dw = output(run.buffers, 0),
+                               .parts = run.workspace,
+                               .scratch = run.workspace + gradient.all_parts_floats(),
+                               .threads = run.threads});
+  };
+  return kernel(fmt::format("direct, {} part{} ({})", gradient.parts(), gradient.parts() == 1 ? "" : "s", isa()), op, function, threads,
+                gradient.all_parts_floats() + threads * gradient.scratch_floats());
 }
 
 }  // namespace fovea::openmp

@@ -170,7 +170,8 @@ void Correlation::run(const OutputBlock& block, const Memory& memory, const Ends
   const int64_t image_floats = source_.h * source_.w * source_.c, copy_floats = around.h() * around.w() * source_.c;
   const int64_t out_floats = out_h_ * out_w_ * groups_ * columns_;
   const auto image_view = [&](int64_t i) {
-    return view_of(source_, around, memory.source + (block.first_image + i) * image_floats, memory.scratch + i * copy_floats);
+    return view_of(source_, around, memory.source + (block.first_image + i - memory.first_of_source) * image_floats,
+                   memory.scratch + i * copy_floats);
   };
   const bool is_copied = !around.is_inside(source_);
   if (is_copied)
@@ -191,7 +192,8 @@ void Correlation::run(const OutputBlock& block, const Memory& memory, const Ends
           at.a = view.at + (phase.h.lowest(block.first_line) - around.lowest_h) * view.line +
                  (phase.w.lowest(0) - around.lowest_w) * source_.c + panel.group * depth_;
         at.b = memory.packed + panel_floats(phase, panel);
-        at.c = memory.out + (block.first_image + i) * out_floats + (line * out_w_ + phase.w.first_out) * groups_ * columns_ + column;
+        at.c = memory.out + (block.first_image + i - memory.first_of_out) * out_floats +
+               (line * out_w_ + phase.w.first_out) * groups_ * columns_ + column;
         if (ends.begin == Begin::bias) at.bias = memory.packed + packed_floats() + panel.group * padded_columns_ + panel.first;
         multiply(product, at);
       }

@@ -56,6 +56,7 @@ class Correlation {
     const float* packed = nullptr;
     float* scratch = nullptr;
     float* out = nullptr;
+    int64_t first_of_out = 0, first_of_source = 0;  // the images at `out` and `source`
   };
   void run(const OutputBlock& block, const Memory& memory, const Ends& ends) const;
 

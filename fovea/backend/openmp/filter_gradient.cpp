@@ -4,7 +4,7 @@
 
 #include "fovea/backend/openmp/parallel.h"
 #include "fovea/backend/openmp/product.h"
-#include "fovea/backend/openmp/range.h"
+#include "fovea/backend/openmp/share.h"
 #include "fovea/backend/openmp/simd.h"
 #include "fovea/backend/openmp/sums.h"
 
@@ -33,17 +33,18 @@ Lines inside(const AxisShape& axis, int64_t tap, const Lines& range) {
 
 struct FilterGradient::Tile {
   int64_t group;
-  Range rows, taps;             // output channels of the group, and lines of the filter
+  Share rows, taps;             // output channels of the group, and lines of the filter
   int64_t first, count, width;  // columns of the panel, and with those added that fill the vector
 };
 
-FilterGradient::FilterGradient(const Conv2dShape& shape) : shape_(shape), depth_(shape.c / shape.groups), columns_(shape.k / shape.groups) {
+FilterGradient::FilterGradient(const Conv2dShape& shape, int64_t parts)
+    : shape_(shape), depth_(shape.c / shape.groups), columns_(shape.k / shape.groups) {
   // A window of one pixel makes the batch one column of pixels.
   if (shape.window == Window{}) shape_.h *= shape_.n * shape_.w, shape_.n = shape_.w = 1;
-  choose_blocks();
+  choose_blocks(parts);
 }
 
-void FilterGradient::choose_blocks() {
+void FilterGradient::choose_blocks(int64_t given_parts) {
   const int64_t width = 2 * lanes(), taps = shape_.window.r * shape_.window.s;
   const int64_t vector_columns = is_wide() ? depth_ : columns_, rows = is_wide() ? columns_ : 1;
   panels_ = ceil_div(vector_columns, width);
@@ -51,14 +52,16 @@ void FilterGradient::choose_blocks() {
   const int64_t wanted = std::clamp<int64_t>(shape_.macs() / least_macs, 1, most_tasks_wanted);
   const int64_t lines = shape_.n * shape_.p(), most_parts = std::clamp<int64_t>(lines * shape_.q() / pixels_of_part, 1, lines);
   row_blocks_ = ceil_div(rows, rows_of_block);
+  lines_at_a_time_ = std::max<int64_t>(1, pixels_at_a_time / shape_.q());
+  parts_ = given_parts;
+  if (given_parts > 0) return;
   parts_ = std::min(most_parts, ceil_div(wanted, tiles()));
   row_blocks_ = std::clamp(ceil_div(wanted * row_blocks_, tiles() * parts_), row_blocks_, ceil_div(rows, rows_of_block / 4));
   tap_blocks_ = std::clamp<int64_t>(ceil_div(wanted, tiles() * parts_), 1, shape_.window.r);
-  lines_at_a_time_ = std::max<int64_t>(1, pixels_at_a_time / shape_.q());
 }
 
 Lines FilterGradient::lines(int64_t part) const {
-  const Range range(shape_.n * shape_.p(), parts_, part);
+  const Share range(shape_.n * shape_.p(), parts_, part);
   return {range.first, range.size};
 }
 
@@ -71,15 +74,15 @@ SourceWindow FilterGradient::window(int64_t p, int64_t lines) const {
 int64_t FilterGradient::scratch_floats() const {
   if (is_wide()) return 0;
   const SourceWindow most = window(0, std::min(lines_at_a_time_, shape_.p()));
-  return ceil_div(most.h() * most.w() * shape_.c, 32) * 32;
+  return whole_lines(most.h() * most.w() * shape_.c);
 }
 
 void FilterGradient::run(int64_t index, const Lines& lines, const Memory& memory, Sum sum) const {
   const int64_t panel = index / tap_blocks_ % panels_, rest = index / tap_blocks_ / panels_, width = 2 * lanes();
   const int64_t vector_columns = is_wide() ? depth_ : columns_, first = panel * width;
   const Tile tile = {.group = rest / row_blocks_,
-                     .rows = Range(is_wide() ? columns_ : 1, row_blocks_, rest % row_blocks_),
-                     .taps = Range(shape_.window.r, tap_blocks_, index % tap_blocks_),
+                     .rows = Share(is_wide() ? columns_ : 1, row_blocks_, rest % row_blocks_),
+                     .taps = Share(shape_.window.r, tap_blocks_, index % tap_blocks_),
                      .first = first,
                      .count = std::min(vector_columns - first, width),
                      .width = std::min(ceil_div(vector_columns, lanes()) * lanes() - first, width)};
@@ -146,6 +149,17 @@ void FilterGradient::add_narrow(const Tile& tile, const Lines& lines, const Memo
     multiply(product, {.a = view.at + tile.taps.first * window.dilation_h * view.line + s * window.dilation_w * c + tile.group * depth_,
                        .b = memory.dy + (lines.first - memory.first_of_dy) * q * k + tile.group * columns_ + tile.first,
                        .c = panel + (tile.taps.first * window.s + s) * depth_ * tile.width});
+}
+
+void FilterGradient::run(Into into, const Whole& whole) const {
+  float* parts = is_direct() ? whole.dw : whole.parts;
+  const Sum sum = is_direct() && into == Into::add ? Sum::go_on : Sum::begin;
+  parallel_for(whole.threads, parts_ * tiles(), [&](int64_t task, int worker) {
+    const int64_t part = task / tiles();
+    run(task % tiles(), lines(part),
+        {.x = whole.x, .dy = whole.dy, .scratch = whole.scratch + worker * scratch_floats(), .part = parts + part * part_floats_}, sum);
+  });
+  if (!is_direct()) reduce(whole.threads, into, parts, whole.dw);
 }
 
 void FilterGradient::reduce(int threads, Into into, float* parts, float* dw) const {

@@ -5,7 +5,7 @@
 #include "fovea/backend/openmp/kernel.h"
 #include "fovea/backend/openmp/parallel.h"
 #include "fovea/backend/openmp/product.h"
-#include "fovea/backend/openmp/range.h"
+#include "fovea/backend/openmp/share.h"
 #include "fovea/backend/openmp/simd.h"
 
 namespace fovea::openmp {
@@ -26,7 +26,7 @@ void run_product(const Matrices& m, const float* a, const float* b, float* c, in
   const int64_t width = 2 * lanes(), blocks = m.row_blocks();
   parallel_for(threads, m.panels() * blocks, [&](int64_t task) {
     const int64_t first = task / blocks * width;
-    const Range rows(m.rows, blocks, task % blocks);
+    const Share rows(m.rows, blocks, task % blocks);
     Product product = {.rows = {.rows = rows.size, .row_a = m.row_a, .row_c = m.columns},
                        .columns = std::min(m.columns - first, width),
                        .of_b = Columns::just,
