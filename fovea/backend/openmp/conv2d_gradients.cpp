@@ -35,13 +35,13 @@ class OutputGradient {
   eigen::ColumnSums sums(float* memory) const { return eigen::ColumnSums(block_.shape.k, memory); }
 
   // Of these rows (pixels of all images), whole images where there is a pool.
-  void run(const Buffers& buffers, const Share& rows, float* scratch, float* dz, eigen::ColumnSums& sums) const {
+  void run(const Buffers& buffers, const Lines& rows, float* scratch, float* dz, eigen::ColumnSums& sums) const {
     const int64_t k = block_.shape.k;
     if (block_.pool)
       unpool(buffers, rows, scratch, dz);
     else
-      rectified(rows.size * k, input(buffers, 1) + rows.first * k, input(buffers, 0) + rows.first * k, dz);
-    sums.add(rows.size, dz);
+      rectified(rows.count * k, input(buffers, 1) + rows.first * k, input(buffers, 0) + rows.first * k, dz);
+    sums.add(rows.count, dz);
   }
 
   // The sums of so many ranges, one after the other in memory.
@@ -52,10 +52,10 @@ class OutputGradient {
   }
 
  private:
-  void unpool(const Buffers& buffers, const Share& rows, float* scratch, float* dz) const {
+  void unpool(const Buffers& buffers, const Lines& rows, float* scratch, float* dz) const {
     const int64_t pixels = block_.shape.p() * block_.shape.q(), floats = eigen::pooled_floats(*block_.pool);
     const int64_t first = rows.first / pixels * floats;
-    eigen::pool_loops().backward({.shape = eigen::loop_shape(*block_.pool, rows.size / pixels),
+    eigen::pool_loops().backward({.shape = eigen::loop_shape(*block_.pool, rows.count / pixels),
                                   .dy = input(buffers, 0) + first,
                                   .argmax = buffers.in[2].as<uint8_t>().data() + first,
                                   .y = input(buffers, 1) + first,
@@ -72,7 +72,7 @@ const float* x_of(const Conv2dBlockBackward& block, const Buffers& buffers) { re
 const float* w_of(const Conv2dBlockBackward& block, const Buffers& buffers) { return input(buffers, block.pool ? 4 : 3); }
 Begin begin_of_dx(const Conv2dBlockBackward& block) { return *block.dx == Into::add ? Begin::c : Begin::zero; }
 
-// Each task takes some images from dz on, one after the other, and has a part of db and dw.
+// Each task takes some images from dz on, a few at a time, and has a part of db and dw.
 class ByImages {
  public:
   static bool suits(const Conv2dShape& shape) {
@@ -83,25 +83,32 @@ class ByImages {
 
   explicit ByImages(const Conv2dBlockBackward& block)
       : gradient_(block), filter_(block.shape, parts(block.shape)), data_(Correlation::backward_data(block.shape)) {
-    dz_floats_ = whole_lines(output_floats(block.shape));
-    copy_floats_ = block.dx ? whole_lines(data_.scratch_floats(1, data_.lines())) : 0;
+    const int64_t most = ceil_div(block.shape.n, filter_.parts());
+    at_a_time_ = std::clamp<int64_t>(256 / (block.shape.p() * block.shape.q()), 1, most);
+    dz_floats_ = whole_lines(at_a_time_ * output_floats(block.shape));
+    copy_floats_ = block.dx ? whole_lines(data_.scratch_floats(at_a_time_, data_.lines())) : 0;
     packed_floats_ = block.dx ? whole_lines(data_.packed_floats()) : 0;
   }
   int64_t workspace_floats(int threads) const {
-    return packed_floats_ + filter_.parts() * (filter_.part_floats() + gradient_.sums_floats()) + threads * own_floats();
+    return packed_floats_ + whole_lines(filter_.parts() * filter_.part_floats()) + filter_.parts() * gradient_.sums_floats() +
+           threads * own_floats();
   }
 
   void operator()(const Conv2dBlockBackward& block, const Run& run) const {
     float* packed = run.workspace;
     float* parts = packed + packed_floats_;
-    float* db = parts + filter_.parts() * filter_.part_floats();
+    float* db = parts + whole_lines(filter_.parts() * filter_.part_floats());
     float* scratch = db + filter_.parts() * gradient_.sums_floats();
     if (block.dx) data_.pack(run.threads, w_of(block, run.buffers), packed);
     parallel_for(run.threads, filter_.parts(), [&](int64_t part, int worker) {
       const Share images(block.shape.n, filter_.parts(), part);
       const Place place = {packed, parts + part * filter_.part_floats(), db + part * gradient_.sums_floats(),
                            scratch + worker * own_floats()};
-      for (int64_t i = 0; i < images.size; ++i) run_image(block, run.buffers, images.first + i, place, i == 0 ? Sum::begin : Sum::go_on);
+      gradient_.sums(place.db).clear();
+      for (int64_t i = 0; i < images.size; i += at_a_time_) {
+        const eigen::Images few = {images.first + i, std::min(at_a_time_, images.size - i)};
+        run_images(block, run.buffers, few, place, i == 0 ? Sum::begin : Sum::go_on);
+      }
     });
     filter_.reduce(run.threads, block.dw, parts, output(run.buffers, 1));
     gradient_.finish(filter_.parts(), db, output(run.buffers, 0));
@@ -115,21 +122,20 @@ class ByImages {
   static int64_t parts(const Conv2dShape& shape) { return std::min<int64_t>(shape.n, 32); }
   int64_t own_floats() const { return dz_floats_ + gradient_.scratch_floats() + filter_.scratch_floats() + copy_floats_; }
 
-  void run_image(const Conv2dBlockBackward& block, const Buffers& buffers, int64_t n, const Place& place, Sum sum) const {
-    const Conv2dShape& shape = block.shape;
-    const int64_t pixels = shape.p() * shape.q(), p = shape.p();
+  void run_images(const Conv2dBlockBackward& block, const Buffers& buffers, const eigen::Images& images, const Place& place,
+                  Sum sum) const {
+    const int64_t p = block.shape.p(), pixels = p * block.shape.q(), n = images.first;
     float* dz = place.own;
     float* scratch = dz + dz_floats_;
     eigen::ColumnSums sums = gradient_.sums(place.db);
-    if (sum == Sum::begin) sums.clear();
-    gradient_.run(buffers, Share(shape.n * pixels, shape.n, n), scratch, dz, sums);
+    gradient_.run(buffers, {n * pixels, images.count * pixels}, scratch, dz, sums);
     scratch += gradient_.scratch_floats();
     const FilterGradient::Memory memory = {
         .x = x_of(block, buffers), .dy = dz, .first_of_dy = n * p, .scratch = scratch, .part = place.part};
-    for (int64_t tile = 0; tile < filter_.tiles(); ++tile) filter_.run(tile, {n * p, p}, memory, sum);
+    for (int64_t tile = 0; tile < filter_.tiles(); ++tile) filter_.run(tile, {n * p, images.count * p}, memory, sum);
     scratch += filter_.scratch_floats();
     if (block.dx)
-      data_.run({.first_image = n, .lines = data_.lines(), .panels = data_.panels()},
+      data_.run({.first_image = n, .images = images.count, .lines = data_.lines(), .panels = data_.panels()},
                 {.source = dz, .packed = place.packed, .scratch = scratch, .out = output(buffers, 2), .first_of_source = n},
                 {begin_of_dx(block)});
   }
@@ -137,7 +143,7 @@ class ByImages {
   OutputGradient gradient_;
   FilterGradient filter_;
   Correlation data_;
-  int64_t dz_floats_ = 0, copy_floats_ = 0, packed_floats_ = 0;
+  int64_t at_a_time_ = 1, dz_floats_ = 0, copy_floats_ = 0, packed_floats_ = 0;
 };
 
 // dz and db of the whole batch, then dw, then dx.
@@ -149,7 +155,6 @@ class InPhases {
     const int64_t units = block.pool ? shape.n : shape.n * shape.p() * shape.q();
     ranges_ = std::clamp<int64_t>(shape.n * output_floats(shape) / 16384, 1, std::min<int64_t>(units, 64));
     dz_floats_ = whole_lines(shape.n * output_floats(shape));
-    db_floats_ = whole_lines(shape.k);
     packed_floats_ = block.dx ? whole_lines(data_.packed_floats()) : 0;
     own_floats_ = std::max({gradient_.scratch_floats(), filter_.scratch_floats(), block.dx ? blocks_.scratch_floats() : 0});
   }
@@ -164,8 +169,8 @@ class InPhases {
     float* scratch = packed + std::max(packed_floats_, filter_.all_parts_floats());
     const int64_t pixels = block.shape.p() * block.shape.q(), unit = block.pool ? pixels : 1;
     parallel_for(run.threads, ranges_, [&](int64_t range, int worker) {
-      Share rows(block.shape.n * pixels / unit, ranges_, range);
-      rows.first *= unit, rows.size *= unit;
+      const Share units(block.shape.n * pixels / unit, ranges_, range);
+      const Lines rows = {units.first * unit, units.size * unit};
       eigen::ColumnSums sums = gradient_.sums(db + range * gradient_.sums_floats());
       sums.clear();
       gradient_.run(run.buffers, rows, scratch + worker * own_floats_, dz + rows.first * block.shape.k, sums);

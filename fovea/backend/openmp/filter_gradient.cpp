@@ -74,7 +74,7 @@ SourceWindow FilterGradient::window(int64_t p, int64_t lines) const {
 int64_t FilterGradient::scratch_floats() const {
   if (is_wide()) return 0;
   const SourceWindow most = window(0, std::min(lines_at_a_time_, shape_.p()));
-  return whole_lines(most.h() * most.w() * shape_.c);
+  return whole_lines(std::max<int64_t>(1, lines_at_a_time_ / shape_.p()) * most.h() * most.w() * shape_.c);
 }
 
 void FilterGradient::run(int64_t index, const Lines& lines, const Memory& memory, Sum sum) const {
@@ -88,7 +88,8 @@ void FilterGradient::run(int64_t index, const Lines& lines, const Memory& memory
                      .width = std::min(ceil_div(vector_columns, lanes()) * lanes() - first, width)};
   const int64_t end = lines.first + lines.count, p = shape_.p();
   for (int64_t line = lines.first; line < end;) {
-    const int64_t count = std::min({end - line, p - line % p, lines_at_a_time_});
+    const int64_t whole_images = line % p == 0 ? std::min(end - line, lines_at_a_time_) / p * p : 0;
+    const int64_t count = whole_images > 0 ? whole_images : std::min({end - line, p - line % p, lines_at_a_time_});
     if (is_wide())
       add_wide(tile, {line, count}, memory, sum);
     else
@@ -98,18 +99,19 @@ void FilterGradient::run(int64_t index, const Lines& lines, const Memory& memory
   }
 }
 
-// dw[k][r][s][c] with vectors over c and rows over k, tap by tap. The lines are of one image.
+// dw[k][r][s][c] with vectors over c and rows over k, tap by tap. The lines are of one image, or of whole ones.
 void FilterGradient::add_wide(const Tile& tile, const Lines& lines, const Memory& memory, Sum sum) const {
   const Window& window = shape_.window;
   const int64_t c = shape_.c, k = shape_.k, q = shape_.q(), taps = window.r * window.s;
-  const int64_t image = lines.first / shape_.p(), top = lines.first % shape_.p();
+  const int64_t image = lines.first / shape_.p(), top = lines.first % shape_.p(), height = std::min(lines.count, shape_.p());
   const int64_t first_k = tile.group * columns_ + tile.rows.first, first_c = tile.group * depth_ + tile.first;
   const float* x = memory.x + image * shape_.h * shape_.w * c + first_c;
   const float* dy = memory.dy + (lines.first - memory.first_of_dy) * q * k + first_k;
   Product product = {.rows = {.rows = tile.rows.size, .row_a = 1, .row_c = taps * depth_}, .columns = tile.count, .of_b = Columns::just};
   product.begin = sum == Sum::begin ? Begin::zero : Begin::c;
+  product.walk[0] = {lines.count / height, shape_.p() * q * k, shape_.h * shape_.w * c};
   for (int64_t r = tile.taps.first; r < tile.taps.first + tile.taps.size; ++r) {
-    const Lines p = inside({shape_.h, window.stride_h, window.pad_top, window.dilation_h}, r, {top, lines.count});
+    const Lines p = inside({shape_.h, window.stride_h, window.pad_top, window.dilation_h}, r, {top, height});
     for (int64_t s = 0; s < window.s; ++s) {
       const Lines valid = inside({shape_.w, window.stride_w, window.pad_left, window.dilation_w}, s, {0, q});
       if (sum == Sum::go_on && (p.count == 0 || valid.count == 0)) continue;
@@ -128,9 +130,13 @@ void FilterGradient::add_wide(const Tile& tile, const Lines& lines, const Memory
 void FilterGradient::add_narrow(const Tile& tile, const Lines& lines, const Memory& memory, Sum sum) const {
   const Window& window = shape_.window;
   const int64_t c = shape_.c, k = shape_.k, q = shape_.q(), taps = window.r * window.s;
-  const int64_t image = lines.first / shape_.p(), top = lines.first % shape_.p();
-  const SourceWindow around = this->window(top, lines.count);
-  const SourceView view = view_of({shape_.n, shape_.h, shape_.w, c}, around, memory.x + image * shape_.h * shape_.w * c, memory.scratch);
+  const int64_t image = lines.first / shape_.p(), top = lines.first % shape_.p(), height = std::min(lines.count, shape_.p());
+  const int64_t images = lines.count / height, image_floats = shape_.h * shape_.w * c;
+  const SourceWindow around = this->window(top, height);
+  const SourceShape source = {shape_.n, shape_.h, shape_.w, c};
+  const int64_t copy_floats = around.h() * around.w() * c;
+  for (int64_t i = 1; i < images; ++i) view_of(source, around, memory.x + (image + i) * image_floats, memory.scratch + i * copy_floats);
+  const SourceView view = view_of(source, around, memory.x + image * image_floats, memory.scratch);
   const bool joined = window.dilation_w == 1 && shape_.groups == 1;
   const int64_t run = joined ? window.s * depth_ : depth_;
   float* panel = memory.part + tile.group * (part_floats_ / shape_.groups) + tile.first * taps * depth_;
@@ -142,7 +148,8 @@ void FilterGradient::add_narrow(const Tile& tile, const Lines& lines, const Memo
                               .row_c = tile.width},
                      .columns = tile.count,
                      .of_b = Columns::just};
-  product.walk[1] = {lines.count, window.stride_h * view.line, q * k};
+  product.walk[0] = {images, around.is_inside(source) ? image_floats : copy_floats, shape_.p() * q * k};
+  product.walk[1] = {height, window.stride_h * view.line, q * k};
   product.walk[2] = {q, window.stride_w * c, k};
   product.begin = sum == Sum::begin ? Begin::zero : Begin::c;
   for (int64_t s = 0; s < window.s; s += joined ? window.s : 1)
