@@ -22,8 +22,17 @@ void add_batch_norms(std::vector<OpCase>& cases) {
     float epsilon = 1e-5f;
   };
   // Few rows may lie close together: a larger epsilon keeps what is divided by their deviation well conditioned.
-  for (const auto& [rows, c, epsilon] :
-       std::vector<Size>{{1, 1, 0.1f}, {1, 5, 0.1f}, {2, 3, 0.1f}, {64, 1}, {35, 17}, {98, 64}, {600, 5}, {1031, 33}, {40, 2048}}) {
+  for (const auto& [rows, c, epsilon] : std::vector<Size>{{1, 1, 0.1f},
+                                                          {1, 5, 0.1f},
+                                                          {2, 3, 0.1f},
+                                                          {64, 1},
+                                                          {35, 17},
+                                                          {98, 64},
+                                                          {600, 5},
+                                                          {1031, 33},
+                                                          {40, 2048},
+                                                          {3000, 16},
+                                                          {700, 132}}) {
     const std::string text = fmt::format("{}x{}", rows, c);
     add(cases, BatchNormForward{rows, c, epsilon, {}}, text, Exactness::no);
     add(cases, BatchNormInference{rows, c, epsilon, {}}, text, Exactness::no);

@@ -81,10 +81,16 @@ void add_convolutions(std::vector<OpCase>& cases) {
        .k = 20,
        .window = {.r = 3, .s = 3, .stride_h = 2, .pad_top = 2, .pad_left = 1, .dilation_h = 2, .dilation_w = 3},
        .groups = 20},
+      {.n = 2, .h = 15, .w = 14, .c = 132, .k = 132, .window = square(5, 2, 2), .groups = 132},
       {.n = 5, .h = 6, .w = 5, .c = 17, .k = 33, .window = square(3, 1, 1)},
       {.n = 1, .h = 5, .w = 70, .c = 8, .k = 8, .window = square(3, 1, 1)},  // a long row
       {.n = 2, .h = 24, .w = 25, .c = 5, .k = 7, .window = {}},              // more pixels than one block of any backend
       {.n = 2, .h = 24, .w = 25, .c = 6, .k = 6, .window = square(3, 1, 1), .groups = 3},
+      {.n = 1, .h = 150, .w = 149, .c = 4, .k = 128, .window = {}},  // many pixels: the larger tiles of a GPU
+      {.n = 1, .h = 128, .w = 127, .c = 1, .k = 31, .window = {}},
+      {.n = 1, .h = 80, .w = 81, .c = 1, .k = 47, .window = {}},
+      {.n = 2, .h = 128, .w = 129, .c = 40, .k = 8, .window = {}},
+      {.n = 1, .h = 256, .w = 255, .c = 20, .k = 8, .window = {}},
   };
   for (const Conv2dShape& shape : shapes) add_conv2d(cases, shape);
   add_conv2d(cases, {.n = 3, .h = 28, .w = 28, .c = 1, .k = 6, .window = square(5, 1, 2)}, "lenet5 conv1");
