@@ -13,6 +13,8 @@ void add_models(CLI::App& program);
 void add_plan(CLI::App& program);
 void add_diff(CLI::App& program);
 void add_doctor(CLI::App& program);
+void add_machine(CLI::App& program);
+void add_bench(CLI::App& program);
 void add_table(CLI::App& program);
 void add_plot(CLI::App& program);
 

@@ -47,6 +47,8 @@ int main(int argc, char** argv) {
   cli::add_plan(program);
   cli::add_diff(program);
   cli::add_doctor(program);
+  cli::add_machine(program);
+  cli::add_bench(program);
   cli::add_table(program);
   cli::add_plot(program);
   try {

@@ -4,9 +4,9 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 #include "fovea/base/error.h"
+#include "fovea/base/processor.h"
 #include "fovea/base/thread.h"
 #include "fovea/device/device.h"
 
@@ -53,13 +53,6 @@ class BorrowedMemory final : public Memory {
   std::span<const std::byte> bytes_;
 };
 
-std::string processor_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown processor";
-}
-
 class HostDevice final : public Device {
  public:
   std::string name() const override { return fmt::format("{}, {} threads", processor_name(), usable_threads()); }
@@ -72,7 +65,7 @@ class HostDevice final : public Device {
   void upload(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void fill(void* to, std::byte value, size_t bytes, Stream&) override { std::memset(to, std::to_integer<int>(value), bytes); }
-  MemoryStatus memory_status() const override { return {pages_in_bytes(_SC_AVPHYS_PAGES), pages_in_bytes(_SC_PHYS_PAGES), allocations_}; }
+  MemoryStatus memory_status() const override { return {pages_in_bytes(_SC_AVPHYS_PAGES), memory_bytes(), allocations_}; }
 
  private:
   int64_t allocations_ = 0;

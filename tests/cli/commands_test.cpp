@@ -20,7 +20,7 @@ std::vector<json> lines_of(const std::string& text) {
 
 TEST(Help, BeginsWithWhatToType) {
   const Program program;
-  for (const std::string command : {"train", "eval", "models", "plan", "diff", "doctor", "table"}) {
+  for (const std::string command : {"train", "eval", "models", "plan", "diff", "doctor", "machine", "bench", "bench op", "table"}) {
     const Ran help = program.run(command + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_LT(help.out.find("Examples:\n  fovea " + command), help.out.find("OPTIONS")) << help.out;
@@ -129,6 +129,47 @@ TEST(Doctor, FindsAWorkingMachine) {
   const std::string names = program.run("doctor --backends").out;
   EXPECT_TRUE(has(names, "eigen\n")) << names;
   EXPECT_FALSE(has(names, "reference")) << names;
+}
+
+TEST(Machine, PrintsItsRoofs) {
+  const Program program;
+  const Ran machine = program.run("machine --threads 1");
+  ASSERT_EQ(machine.code, 0) << machine.error;
+  EXPECT_TRUE(has(machine.out, "GFLOP/s")) << machine.out;
+  EXPECT_TRUE(has(machine.out, "triad")) << machine.out;
+}
+
+TEST(Bench, MeasuresLayersProblemsAndCasesOfTheTable) {
+  const Program program;
+  const Ran bench = program.run(
+      "bench op --backend eigen,openmp --model {}/tiny.toml --batch 3 --seconds 0.01 --threads 1 "
+      "--case '*conv1/conv2d_forward' --case 'mb9ic2ih8oc3kh3n\"mine\"' --dir BWD_W "
+      "--case 'conv2d_forward 1x1x1x1 k1 1x1' --json {}/op.jsonl");
+  ASSERT_EQ(bench.code, 0) << bench.error;
+  for (const char* name : {"tiny-b3/conv1/conv2d_forward ", "mine/conv2d_backward_filter ", "conv2d_forward 1x1x1x1 k1 1x1 "})
+    EXPECT_TRUE(has(bench.out, name)) << bench.out;
+  EXPECT_FALSE(has(bench.out, "mine/conv2d_forward")) << bench.out;
+  EXPECT_TRUE(has(bench.out, "roof of ")) << bench.out;
+  const std::vector<json> lines = lines_of(read_file(program.path("op.jsonl")));
+  ASSERT_EQ(lines.size(), 6u);
+  EXPECT_EQ(lines[0]["experiment"], "op/tiny-b3/conv1/conv2d_forward/eigen-1threads");
+  EXPECT_EQ(lines[1]["configuration"]["backend"], "openmp");
+  EXPECT_EQ(lines[2]["configuration"]["problem"], "--conv --dir=BWD_W g1mb3ic2ih8iw8oc3oh6ow6kh3kw3sh1sw1ph0pw0dh0dw0");
+  EXPECT_EQ(lines[2]["configuration"]["flops"], 2.0 * 3 * 6 * 6 * 3 * 3 * 3 * 2);
+  for (const json& line : lines) {
+    EXPECT_GT(line["configuration"]["roof_share"], 0) << line;
+    EXPECT_GE(line["runs"].front().size(), 3u) << line;
+  }
+}
+
+TEST(Bench, ColdCachesTakeCopies) {
+  const Program program;
+  const Ran bench = program.run("bench op --backend eigen --cold --seconds 0.01 --case '--dir=FWD_D mb64ic8ih64oc8kh1' --json {}/op.jsonl");
+  EXPECT_EQ(bench.code, 2) << "CLI11 takes a word that begins with -- for an option";
+  const Ran joined =
+      program.run("bench op --backend eigen --cold --seconds 0.01 --case='--dir=FWD_D mb64ic8ih64oc8kh1' --json {}/op.jsonl");
+  ASSERT_EQ(joined.code, 0) << joined.error;
+  EXPECT_GE(lines_of(read_file(program.path("op.jsonl")))[0]["configuration"]["copies"], 2);
 }
 
 TEST(Table, PutsRunsBesideEachOther) {

@@ -49,7 +49,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Failure{"table {}/absent.json", 4, "absent.json"}, Failure{"table {}/result.json", 4, "result.json"},
                     Failure{tiny + "--data synthetic:8x8x1:4 --backend tpu", 5, "tpu"},
                     Failure{"plan --model lenet5 --backend tpu", 5, "eigen"}, Failure{"diff lenet5 reference tpu", 5, "eigen"},
-                    Failure{"diff lenet5 reference", 2, "b is required"},
+                    Failure{"diff lenet5 reference", 2, "b is required"}, Failure{"bench", 2, "subcommand"},
+                    Failure{"bench op --case 'lenet6*'", 2, "lenet6*"}, Failure{"bench op --case ic3ih5oc4kh9", 2, "9 x 9"},
+                    Failure{"bench op --threads 1,two", 2, "`two`"}, Failure{"bench op --seconds 0", 2, "--seconds"},
+                    Failure{"bench op --model lenet6", 3, "lenet5"}, Failure{"bench op --backend tpu --case 2x3:3x4", 5, "eigen"},
                     Failure{"diff lenet5 reference eigen --model mlp", 2, "--model"}));
 
 TEST(ExitCode, SevenNamesTheLayerThatGaveNaN) {

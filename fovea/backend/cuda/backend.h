@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fovea/backend/backend.h"
+#include "fovea/backend/load.h"
 #include "fovea/device/cuda.h"
 
 namespace fovea::cuda {
@@ -11,11 +12,13 @@ struct Kernels {
   static KernelPtr make(const One& op, const Limits& limits);
 };
 
-class CudaBackend : public RootBackend<Kernels, Op> {
+class CudaBackend : public RootBackend<Kernels, Op>, public LoadMaker {
  public:
   std::string_view name() const override { return "cuda"; }
   Device& device() override { return device_; }
   std::optional<Claim> claim(const Neighbours&, const Limits&) override;
+  KernelPtr make_load(const Load&, const Limits&) override;
+  int64_t last_level_cache() const override;
 
  private:
   CudaDevice device_;

@@ -2,14 +2,17 @@
 #pragma once
 
 #include "fovea/backend/eigen/backend.h"
+#include "fovea/backend/load.h"
 
 namespace fovea::openmp {
 
-class OpenmpBackend : public eigen::EigenBackend {
+class OpenmpBackend : public eigen::EigenBackend, public LoadMaker {
  public:
   std::string_view name() const override { return "openmp"; }
 
   std::optional<Claim> claim(const Neighbours&, const Limits&) override;
+  KernelPtr make_load(const Load&, const Limits&) override;
+  int64_t last_level_cache() const override;
 
   using EigenBackend::make;
   KernelPtr make(const Augment&, const Limits&) override;

@@ -1,0 +1,51 @@
+// What a device can do at most, measured when it is first asked for and kept: the roofs that the speed of an operator is held against.
+// Williams, Waterman, Patterson: "Roofline", CACM 52, 2009.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+
+#include "fovea/backend/load.h"
+
+namespace fovea::study {
+
+enum class Binding : uint8_t { arithmetic, memory };
+
+// The least time that some work can take.
+struct Bound {
+  double seconds = 0;
+  Binding binding = Binding::memory;
+};
+
+struct Work {
+  double flops = 0, bytes = 0;
+  int64_t working_set = 0;  // bytes that are gone over again and again
+};
+
+class Machine {
+ public:
+  explicit Machine(Backend& backend);  // on whose device; throws Error (device) if no backend can measure that
+
+  const std::string& device() const { return device_; }
+  int64_t last_level_cache() const { return maker_->last_level_cache(); }  // bytes
+  int64_t beyond_caches() const;                                           // a working set that no cache holds
+
+  double flops(int threads);  // of multiply-adds in single precision, per second; each counts as two
+  // bytes/s over a working set that is at most as large and gone over again and again.
+  double bandwidth(Load::Kind kind, int threads, int64_t working_set);
+  double bandwidth(int threads, int64_t working_set);  // of the better kind
+  Bound bound(const Work& work, int threads);          // max(flops / rate, bytes / bandwidth)
+
+ private:
+  double measured(const Load& least, int threads);
+
+  std::unique_ptr<Backend> own_;  // where the asked one cannot measure, another one on the same device
+  Backend* backend_;
+  LoadMaker* maker_;
+  std::string device_;
+  std::map<std::tuple<Load::Kind, int, int64_t>, double> rates_;  // by kind, threads and least elements
+};
+
+}  // namespace fovea::study

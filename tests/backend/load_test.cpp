@@ -1,0 +1,103 @@
+// The loads that measure a device compute what they say, on every backend that has them.
+#include "fovea/backend/load.h"
+
+#include <gtest/gtest.h>
+
+#include "fovea/backend/registry.h"
+#include "tests/backend/case_runner.h"
+
+namespace fovea::test {
+namespace {
+
+class LoadTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    std::string absent_because;
+    backend_ = open_or_say_why_not(GetParam(), absent_because);
+    if (!backend_) GTEST_SKIP() << absent_because;
+    maker_ = dynamic_cast<LoadMaker*>(backend_.get());
+    ASSERT_NE(maker_, nullptr);
+    stream_ = backend_->device().make_stream();
+  }
+  // Element i of input k is value(k, i).
+  template <class Value>
+  std::vector<float> run(const Load& load, int threads, Value value) {
+    Device& device = backend_->device();
+    std::vector<std::unique_ptr<Memory>> memory;
+    const auto place = [&](const graph::Type& type) {
+      memory.push_back(device.allocate(static_cast<size_t>(type.shape.elements()) * sizeof(float)));
+      return Tensor{memory.back()->data(), type.dtype, type.shape};
+    };
+    Buffers buffers;
+    for (const graph::Type& type : load.in()) {
+      std::vector<float> values(static_cast<size_t>(type.shape.elements()));
+      for (size_t i = 0; i < values.size(); ++i) values[i] = value(buffers.in.size(), i);
+      buffers.in.push_back(place(type));
+      device.upload(buffers.in.back().data, values.data(), buffers.in.back().bytes(), *stream_);
+    }
+    buffers.out.push_back(place(load.out()[0]));
+    const Tensor y = buffers.out[0];
+    const KernelPtr kernel = maker_->make_load(load, {threads});
+    kernel->bind(std::move(buffers), nullptr);
+    kernel->run(*stream_);
+    std::vector<float> result(static_cast<size_t>(y.shape.elements()));
+    device.download(result.data(), y.data, y.bytes(), *stream_);
+    stream_->synchronize();
+    return result;
+  }
+
+  std::unique_ptr<Backend> backend_;
+  LoadMaker* maker_ = nullptr;
+  std::unique_ptr<Stream> stream_;
+};
+
+constexpr int64_t blocks = 7;  // more than threads, and no multiple of them
+
+TEST_P(LoadTest, MultiplyAddsAsOftenAsItSays) {
+  for (const auto& [rounds, y] : std::vector<std::pair<int64_t, float>>{{1, 1.0f}, {2, 1.5f}, {3, 1.75f}, {21, 2 - 0x1p-20f}})
+    for (const int threads : {1, 3})
+      EXPECT_EQ(run({Load::Kind::multiply_add, blocks * Load::block, rounds}, threads, [](size_t, size_t) { return 0.0f; }),
+                std::vector<float>(blocks * Load::block, y))
+          << rounds << " rounds";
+}
+
+TEST_P(LoadTest, ReadSumsEachBlock) {
+  for (const int threads : {1, 3, 16}) {
+    const std::vector<float> sums = run({Load::Kind::read, blocks * Load::block, 2}, threads, [](size_t, size_t i) {
+      return static_cast<float>(i % 5) + static_cast<float>(i / static_cast<size_t>(Load::block));
+    });
+    ASSERT_EQ(std::ssize(sums), blocks);
+    for (int64_t block = 0; block < blocks; ++block) {
+      int64_t sum = 0;
+      for (int64_t i = block * Load::block; i < (block + 1) * Load::block; ++i) sum += i % 5 + block;
+      EXPECT_EQ(sums[static_cast<size_t>(block)], static_cast<float>(sum)) << block;
+    }
+  }
+}
+
+TEST_P(LoadTest, TriadAddsTwice) {
+  for (const int threads : {1, 3}) {
+    const std::vector<float> y = run({Load::Kind::triad, blocks * Load::block, 2}, threads,
+                                     [](size_t input, size_t i) { return static_cast<float>(input == 0 ? i % 97 : i % 89); });
+    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], static_cast<float>(i % 97 + 2 * (i % 89))) << i;
+  }
+}
+
+TEST_P(LoadTest, ItsCacheIsSmallerThanItsMemory) {
+  EXPECT_GT(maker_->last_level_cache(), 1 << 18);
+  EXPECT_LT(maker_->last_level_cache(), static_cast<int64_t>(backend_->device().memory_status().total));
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, LoadTest, testing::Values("openmp", "cuda"), [](const auto& info) { return info.param; });
+
+TEST(Load, CountsItsWork) {
+  const Load add = {Load::Kind::multiply_add, 2 * Load::block, 5}, read = {Load::Kind::read, 2 * Load::block, 5},
+             triad = {Load::Kind::triad, 2 * Load::block, 5};
+  EXPECT_EQ(add.flops(), 2.0 * 2 * 3072 * 5);
+  EXPECT_EQ(add.bytes(), 0);
+  EXPECT_EQ(read.bytes(), 4.0 * 2 * 3072 * 5);
+  EXPECT_EQ(triad.bytes(), 12.0 * 2 * 3072 * 5);
+}
+
+}  // namespace
+}  // namespace fovea::test
