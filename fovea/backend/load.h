@@ -16,7 +16,7 @@ struct Load {
   double flops() const;  // a multiply-add counts as two
   double bytes() const;
   std::vector<graph::Type> in() const, out() const;
-};  // multiply_add: out: y (elements): from 0 on y = 0.5 y + 1, in registers
+};  // multiply_add: out: y (elements): each y becomes 0.5 y + 1, in a register
     // read: in: x (elements)   out: y (elements / block): the sum of each block
     // triad: in: a b (elements)   out: y (elements) = a + 2 b. McCalpin's STREAM
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "fovea/backend/registry.h"
 #include "tests/backend/case_runner.h"
 
@@ -19,23 +21,21 @@ class LoadTest : public testing::TestWithParam<std::string> {
     ASSERT_NE(maker_, nullptr);
     stream_ = backend_->device().make_stream();
   }
-  // Element i of input k is value(k, i).
+  // Element i of input k is value(k, i); what stands in the output is value(number of inputs, i).
   template <class Value>
   std::vector<float> run(const Load& load, int threads, Value value) {
     Device& device = backend_->device();
     std::vector<std::unique_ptr<Memory>> memory;
-    const auto place = [&](const graph::Type& type) {
-      memory.push_back(device.allocate(static_cast<size_t>(type.shape.elements()) * sizeof(float)));
+    Buffers buffers;
+    const auto placed = [&](const graph::Type& type, size_t number) {
+      std::vector<float> values(static_cast<size_t>(type.shape.elements()));
+      for (size_t i = 0; i < values.size(); ++i) values[i] = value(number, i);
+      memory.push_back(device.allocate(values.size() * sizeof(float)));
+      device.upload(memory.back()->data(), values.data(), memory.back()->bytes(), *stream_);
       return Tensor{memory.back()->data(), type.dtype, type.shape};
     };
-    Buffers buffers;
-    for (const graph::Type& type : load.in()) {
-      std::vector<float> values(static_cast<size_t>(type.shape.elements()));
-      for (size_t i = 0; i < values.size(); ++i) values[i] = value(buffers.in.size(), i);
-      buffers.in.push_back(place(type));
-      device.upload(buffers.in.back().data, values.data(), buffers.in.back().bytes(), *stream_);
-    }
-    buffers.out.push_back(place(load.out()[0]));
+    for (const graph::Type& type : load.in()) buffers.in.push_back(placed(type, buffers.in.size()));
+    buffers.out.push_back(placed(load.out()[0], load.in().size()));
     const Tensor y = buffers.out[0];
     const KernelPtr kernel = maker_->make_load(load, {threads});
     kernel->bind(std::move(buffers), nullptr);
@@ -54,11 +54,16 @@ class LoadTest : public testing::TestWithParam<std::string> {
 constexpr int64_t blocks = 7;  // more than threads, and no multiple of them
 
 TEST_P(LoadTest, MultiplyAddsAsOftenAsItSays) {
-  for (const auto& [rounds, y] : std::vector<std::pair<int64_t, float>>{{1, 1.0f}, {2, 1.5f}, {3, 1.75f}, {21, 2 - 0x1p-20f}})
-    for (const int threads : {1, 3})
-      EXPECT_EQ(run({Load::Kind::multiply_add, blocks * Load::block, rounds}, threads, [](size_t, size_t) { return 0.0f; }),
-                std::vector<float>(blocks * Load::block, y))
-          << rounds << " rounds";
+  for (const int64_t rounds : {1, 2, 3, 17})
+    for (const int threads : {1, 3}) {
+      const std::vector<float> y = run({Load::Kind::multiply_add, blocks * Load::block, rounds}, threads,
+                                       [](size_t, size_t i) { return static_cast<float>(i % 29); });
+      for (size_t i = 0; i < y.size(); ++i) {
+        const double first = static_cast<double>(i % 29);
+        ASSERT_EQ(y[i], static_cast<float>(2 + (first - 2) * std::exp2(-static_cast<double>(rounds))))
+            << rounds << " rounds, element " << i;
+      }
+    }
 }
 
 TEST_P(LoadTest, ReadSumsEachBlock) {

@@ -11,13 +11,16 @@ constexpr int per_thread = static_cast<int>(Load::block) / block_threads;
 static_assert(per_thread * block_threads == Load::block && per_thread % 4 == 0);
 
 __global__ void multiply_add(int64_t rounds, float* y) {
-  float sum[per_thread] = {};
+  float* of_thread = y + blockIdx.x * Load::block + threadIdx.x;
+  float sum[per_thread];
+#pragma unroll
+  for (int i = 0; i < per_thread; ++i) sum[i] = of_thread[i * block_threads];  // of which a compiler knows nothing: not all the same
 #pragma unroll 16
   for (int64_t round = 0; round < rounds; ++round)
 #pragma unroll
     for (int i = 0; i < per_thread; ++i) sum[i] = fmaf(sum[i], 0.5f, 1.0f);
 #pragma unroll
-  for (int i = 0; i < per_thread; ++i) y[blockIdx.x * Load::block + i * block_threads + threadIdx.x] = sum[i];
+  for (int i = 0; i < per_thread; ++i) of_thread[i * block_threads] = sum[i];
 }
 
 // The sum over the threads of a block, in thread 0.

@@ -31,7 +31,8 @@ void multiply_add(int64_t rounds, float* y) {
   const Vector half = hn::Set(of, 0.5f), one = hn::Set(of, 1.0f);
   for (int64_t first = 0; first < Load::block; first += registers * width) {
     Vector sum[registers];
-    for (Vector& each : sum) each = hn::Zero(of);
+    for (int i = 0; i < registers; ++i)
+      sum[i] = hn::LoadU(of, y + first + i * width);  // of which a compiler knows nothing: not all the same
     for (int64_t round = 0; round < rounds; ++round)
       for (Vector& each : sum) each = hn::MulAdd(each, half, one);
     for (int i = 0; i < registers; ++i) hn::StoreU(sum[i], of, y + first + i * width);
