@@ -12,39 +12,60 @@
 namespace fovea::eigen {
 namespace {
 
-// The factors of each element of a line, and a line of gathered pixels.
-struct Line {
-  int64_t elements;
+// Lines are normalised some at a time, so that loops fill vectors also where they are short.
+int64_t lines_at_a_time(const Augment& op) { return std::clamp<int64_t>(512 / (op.w * op.c), 1, op.h); }
+
+// The factors of each element of such a block of lines, and its pixels where they have to be gathered.
+struct Block {
+  int64_t lines, elements;
   float* scale;
   float* shift;
   uint8_t* pixels;
 };
 
-Line line_in(const Augment& op, void* workspace) {
-  const int64_t elements = op.w * op.c;
+Block block_in(const Augment& op, void* workspace) {
+  const int64_t lines = lines_at_a_time(op), elements = lines * op.w * op.c;
   float* scale = static_cast<float*>(workspace);
-  return {elements, scale, scale + elements, reinterpret_cast<uint8_t*>(scale + 2 * elements)};
+  const Block block = {lines, elements, scale, scale + elements, reinterpret_cast<uint8_t*>(scale + 2 * elements)};
+  for (int64_t i = 0; i < elements; ++i) {
+    const size_t c = static_cast<size_t>(i % op.c);
+    const Normalisation factors = normalisation(op.mean[c], op.deviation[c]);
+    block.scale[i] = factors.scale;
+    block.shift[i] = factors.shift;
+  }
+  return block;
 }
 
-FOVEA_CLONES void normalise_line(int64_t elements, const uint8_t* __restrict pixels, const float* __restrict scale,
-                                 const float* __restrict shift, float* __restrict y) {
+FOVEA_CLONES void normalise_block(int64_t elements, const uint8_t* __restrict pixels, const float* __restrict scale,
+                                  const float* __restrict shift, float* __restrict y) {
 #pragma omp simd
   for (int64_t i = 0; i < elements; ++i) y[i] = __builtin_fmaf(static_cast<float>(pixels[i]), scale[i], shift[i]);
 }
 
-// The pixels of output line h: where they lie, or gathered into line.pixels where they are moved or mirrored.
-const uint8_t* pixels_of(const Augment& op, const AugmentRule& rule, const Placement& placement, int64_t h, const uint8_t* image,
-                         Line line) {
-  const bool moved = placement.shift_w != 0 || placement.mirror == Mirror::random;
-  const int64_t from_h = h + placement.shift_h;
-  if (!moved && from_h >= 0 && from_h < op.h) return image + from_h * line.elements;
-  std::memset(line.pixels, 0, static_cast<size_t>(line.elements));
+// One line of the output as the placement of its image has it, black where that lies outside.
+void gather_line(const Augment& op, const Placement& placement, int64_t h, const uint8_t* image, uint8_t* line) {
+  const AugmentRule rule = rule_of(op);
+  std::memset(line, 0, static_cast<size_t>(op.w * op.c));
+  if (placement.mirror == Mirror::none) {
+    const int64_t begin = std::clamp<int64_t>(-placement.shift_w, 0, op.w),
+                  end = std::clamp<int64_t>(op.w - placement.shift_w, begin, op.w);
+    const int64_t source = begin < end ? source_pixel(rule, placement, h, begin) : -1;
+    if (source >= 0) std::memcpy(line + begin * op.c, image + source * op.c, static_cast<size_t>((end - begin) * op.c));
+    return;
+  }
   for (int64_t w = 0; w < op.w; ++w) {
     const int64_t source = source_pixel(rule, placement, h, w);
     if (source < 0) continue;
-    for (int64_t c = 0; c < op.c; ++c) line.pixels[w * op.c + c] = image[source * op.c + c];
+    for (int64_t c = 0; c < op.c; ++c) line[w * op.c + c] = image[source * op.c + c];
   }
-  return line.pixels;
+}
+
+// The pixels of some output lines from h on: where they lie, or gathered into the block where they are moved or mirrored.
+const uint8_t* pixels_of(const Augment& op, const Placement& placement, const Range& lines, const uint8_t* image, const Block& block) {
+  const int64_t line = op.w * op.c;
+  if (placement.shift_h == 0 && placement.shift_w == 0 && placement.mirror == Mirror::none) return image + lines.first * line;
+  for (int64_t i = 0; i < lines.count; ++i) gather_line(op, placement, lines.first + i, image, block.pixels + i * line);
+  return block.pixels;
 }
 
 // The axes of the tensor in the order of `tag`; none if it is no order of n, h, w and c.
@@ -82,33 +103,29 @@ Permutation permutation(const Reorder& op) {
 
 template <>
 Units units_of(const Augment& op) {
-  const int64_t line = op.w * op.c;
-  return {op.n, op.h * line + 4 * line, 2 * line + (line + 3) / 4};
+  const int64_t elements = lines_at_a_time(op) * op.w * op.c;
+  return {op.n, 2 * op.h * op.w * op.c, 2 * elements + (elements + 3) / 4};
 }
 template <>
 void run_part(const Augment& op, const Range& images, const Buffers& buffers, void* workspace) {
   const uint8_t* pixels = buffers.in[0].as<uint8_t>().data();
   const int32_t* labels = buffers.in[1].as<int32_t>().data();
   const StepControl& control = buffers.in[2].as_struct<StepControl>();
-  float* y = output(buffers, 0) + images.first * op.h * op.w * op.c;
+  const int64_t line = op.w * op.c, image_floats = op.h * line;
+  float* y = output(buffers, 0) + images.first * image_floats;
   int32_t* t = buffers.out[1].as<int32_t>().data();
-  const AugmentRule rule = rule_of(op);
-  const Line line = line_in(op, workspace);
-  for (int64_t i = 0; i < line.elements; ++i) {
-    const size_t c = static_cast<size_t>(i % op.c);
-    const Normalisation factors = normalisation(op.mean[c], op.deviation[c]);
-    line.scale[i] = factors.scale;
-    line.shift[i] = factors.shift;
-  }
-  for (int64_t n = images.first; n < images.first + images.count; ++n) {
-    const Placement placement = place_image(rule, control, n);
+  const Block block = block_in(op, workspace);
+  for (int64_t n = images.first; n < images.first + images.count; ++n, y += image_floats) {
+    const Placement placement = place_image(rule_of(op), control, n);
     t[n] = placement.image < 0 ? ignored_label : labels[placement.image];
-    for (int64_t h = 0; h < op.h; ++h, y += line.elements) {
-      if (placement.image < 0)
-        std::fill_n(y, line.elements, 0.0f);
-      else
-        normalise_line(line.elements, pixels_of(op, rule, placement, h, pixels + placement.image * op.h * line.elements, line), line.scale,
-                       line.shift, y);
+    if (placement.image < 0) {
+      std::fill_n(y, image_floats, 0.0f);
+      continue;
+    }
+    const uint8_t* image = pixels + placement.image * image_floats;
+    for (int64_t h = 0; h < op.h; h += block.lines) {
+      const Range lines = {h, std::min(block.lines, op.h - h)};
+      normalise_block(lines.count * line, pixels_of(op, placement, lines, image, block), block.scale, block.shift, y + h * line);
     }
   }
 }

@@ -2,8 +2,10 @@
 // parts.
 #include <fmt/format.h>
 
+#include "fovea/backend/eigen/depthwise.h"
 #include "fovea/backend/openmp/backend.h"
 #include "fovea/backend/openmp/blocks.h"
+#include "fovea/backend/openmp/depthwise.h"
 #include "fovea/backend/openmp/filter_gradient.h"
 #include "fovea/backend/openmp/kernel.h"
 #include "fovea/backend/openmp/parallel.h"
@@ -41,16 +43,19 @@ KernelPtr make_conv2d(const Correlation& correlation, Into into, const Limits& l
 
 KernelPtr OpenmpBackend::make(const Conv2dForward& op, const Limits& limits) {
   if (!in_float(op.types)) return EigenBackend::make(op, limits);
+  if (eigen::depthwise_suits(op.shape)) return make_depthwise(op, limits);
   return make_conv2d(Correlation::forward(op.shape), Into::overwrite, limits);
 }
 
 KernelPtr OpenmpBackend::make(const Conv2dBackwardData& op, const Limits& limits) {
   if (!in_float(op.types)) return EigenBackend::make(op, limits);
+  if (eigen::depthwise_suits(op.shape)) return make_depthwise(op, limits);
   return make_conv2d(Correlation::backward_data(op.shape), op.into, limits);
 }
 
 KernelPtr OpenmpBackend::make(const Conv2dBackwardFilter& op, const Limits& limits) {
   if (!in_float(op.types)) return EigenBackend::make(op, limits);
+  if (eigen::depthwise_suits(op.shape)) return make_depthwise(op, limits);
   const FilterGradient gradient(op.shape);
   const int threads = threads_for(limits, op.shape.macs());
   const auto function = [gradient](const Conv2dBackwardFilter& filter, const Run& run) {
