@@ -31,7 +31,7 @@ Examples:
   fovea bench op --backend eigen,openmp --case 'lenet5*conv1*'         two backends on one layer, forward and backward
   fovea bench op --threads 1,2,4 --case 'resnet18*' --json FILE.jsonl  with a record of each
   fovea bench op --case 'mb32ic64ih56oc64kh3ph1n"mine"'                a problem as oneDNN's benchdnn writes it
-  fovea bench op --case='--dir=BWD_W g1mb32ic64ih56iw56oc64oh56ow56kh3kw3sh1sw1ph1pw1dh0dw0'
+  fovea bench op --case '--dir=BWD_W g1mb32ic64ih56iw56oc64oh56ow56kh3kw3sh1sw1ph1pw1dh0dw0'
 
 A problem is a convolution, a pool (--alg=max, avg_np or avg_p), a batch norm (no kh), a linear layer (--ip) or a matrix product (MxK:KxN);
 without --dir= it is measured in every direction. An operator counts 2 FLOP for each multiply-add, padding included, and as bytes its inputs

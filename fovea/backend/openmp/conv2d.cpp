@@ -5,6 +5,7 @@
 #include "fovea/backend/eigen/depthwise.h"
 #include "fovea/backend/openmp/backend.h"
 #include "fovea/backend/openmp/blocks.h"
+#include "fovea/backend/openmp/data_gradient.h"
 #include "fovea/backend/openmp/depthwise.h"
 #include "fovea/backend/openmp/filter_gradient.h"
 #include "fovea/backend/openmp/kernel.h"
@@ -14,43 +15,49 @@
 namespace fovea::openmp {
 namespace {
 
-struct Conv2d {
+std::string packed_algorithm() { return fmt::format("packed filter, direct ({})", isa()); }
+
+struct Forward {
+  explicit Forward(const Conv2dShape& shape) : correlation(Correlation::forward(shape)), blocks(correlation) {}
+
+  void operator()(const Conv2dForward&, const Run& run) const {
+    float* scratch = run.workspace + correlation.packed_floats();
+    correlation.pack(run.threads, input(run.buffers, 1), run.workspace);
+    parallel_for(run.threads, blocks.count(), [&](int64_t task, int worker) {
+      float* own = scratch + worker * blocks.scratch_floats();
+      correlation.run(blocks.block(task), {input(run.buffers, 0), run.workspace, own, output(run.buffers, 0)}, {});
+    });
+  }
+
   Correlation correlation;
   Blocks blocks;
-  Begin begin;
 };
-
-// in: source, w   out: result
-void run_conv2d(const Conv2d& conv2d, const Run& run) {
-  const Correlation& correlation = conv2d.correlation;
-  float* packed = run.workspace;
-  float* scratch = packed + correlation.packed_floats();
-  correlation.pack(run.threads, input(run.buffers, 1), packed);
-  parallel_for(run.threads, conv2d.blocks.count(), [&](int64_t task, int worker) {
-    float* own = scratch + worker * conv2d.blocks.scratch_floats();
-    correlation.run(conv2d.blocks.block(task), {input(run.buffers, 0), packed, own, output(run.buffers, 0)}, {conv2d.begin});
-  });
-}
-
-KernelPtr make_conv2d(const Correlation& correlation, Into into, const Limits& limits) {
-  const Conv2d conv2d = {correlation, Blocks(correlation), into == Into::add ? Begin::c : Begin::zero};
-  const int threads = threads_for(limits, correlation.macs());
-  return kernel(fmt::format("packed filter, direct ({})", isa()), conv2d, run_conv2d, threads,
-                correlation.packed_floats() + threads * conv2d.blocks.scratch_floats());
-}
 
 }  // namespace
 
 KernelPtr OpenmpBackend::make(const Conv2dForward& op, const Limits& limits) {
   if (!in_float(op.types)) return EigenBackend::make(op, limits);
   if (eigen::depthwise_suits(op.shape)) return make_depthwise(op, limits);
-  return make_conv2d(Correlation::forward(op.shape), Into::overwrite, limits);
+  const Forward forward(op.shape);
+  const int threads = threads_for(limits, op.shape.macs());
+  return kernel(packed_algorithm(), op, forward, threads, forward.correlation.packed_floats() + threads * forward.blocks.scratch_floats());
 }
 
 KernelPtr OpenmpBackend::make(const Conv2dBackwardData& op, const Limits& limits) {
   if (!in_float(op.types)) return EigenBackend::make(op, limits);
   if (eigen::depthwise_suits(op.shape)) return make_depthwise(op, limits);
-  return make_conv2d(Correlation::backward_data(op.shape), op.into, limits);
+  const DataGradient gradient(op.shape);
+  const int threads = threads_for(limits, op.shape.macs());
+  const auto function = [gradient](const Conv2dBackwardData& data, const Run& run) {
+    gradient.run(run.threads,
+                 {.dy = input(run.buffers, 0),
+                  .w = input(run.buffers, 1),
+                  .packed = run.workspace,
+                  .scratch = run.workspace + gradient.packed_floats(),
+                  .dx = output(run.buffers, 0)},
+                 data.into);
+  };
+  return kernel(gradient.algorithm(), op, function, threads, gradient.packed_floats() + threads * gradient.scratch_floats());
 }
 
 KernelPtr OpenmpBackend::make(const Conv2dBackwardFilter& op, const Limits& limits) {

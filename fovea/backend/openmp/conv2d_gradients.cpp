@@ -6,7 +6,7 @@
 #include "fovea/backend/eigen/column_sums.h"
 #include "fovea/backend/eigen/images.h"
 #include "fovea/backend/eigen/pool_shape.h"
-#include "fovea/backend/openmp/blocks.h"
+#include "fovea/backend/openmp/data_gradient.h"
 #include "fovea/backend/openmp/filter_gradient.h"
 #include "fovea/backend/openmp/kernel.h"
 #include "fovea/backend/openmp/parallel.h"
@@ -70,7 +70,6 @@ class OutputGradient {
 // Where the kernels find what is not dz.
 const float* x_of(const Conv2dBlockBackward& block, const Buffers& buffers) { return input(buffers, block.pool ? 3 : 2); }
 const float* w_of(const Conv2dBlockBackward& block, const Buffers& buffers) { return input(buffers, block.pool ? 4 : 3); }
-Begin begin_of_dx(const Conv2dBlockBackward& block) { return *block.dx == Into::add ? Begin::c : Begin::zero; }
 
 // Each task takes some images from dz on, a few at a time, and has a part of db and dw.
 class ByImages {
@@ -81,13 +80,12 @@ class ByImages {
            shape.n / parts(shape) * shape.p() * shape.q() >= 100;
   }
 
-  explicit ByImages(const Conv2dBlockBackward& block)
-      : gradient_(block), filter_(block.shape, parts(block.shape)), data_(Correlation::backward_data(block.shape)) {
+  explicit ByImages(const Conv2dBlockBackward& block) : gradient_(block), filter_(block.shape, parts(block.shape)), data_(block.shape) {
     const int64_t most = ceil_div(block.shape.n, filter_.parts());
     at_a_time_ = std::clamp<int64_t>(256 / (block.shape.p() * block.shape.q()), 1, most);
     dz_floats_ = whole_lines(at_a_time_ * output_floats(block.shape));
-    copy_floats_ = block.dx ? whole_lines(data_.scratch_floats(at_a_time_, data_.lines())) : 0;
-    packed_floats_ = block.dx ? whole_lines(data_.packed_floats()) : 0;
+    data_floats_ = block.dx ? data_.scratch_floats(at_a_time_) : 0;
+    packed_floats_ = block.dx ? data_.packed_floats() : 0;
   }
   int64_t workspace_floats(int threads) const {
     return packed_floats_ + whole_lines(filter_.parts() * filter_.part_floats()) + filter_.parts() * gradient_.sums_floats() +
@@ -99,7 +97,7 @@ class ByImages {
     float* parts = packed + packed_floats_;
     float* db = parts + whole_lines(filter_.parts() * filter_.part_floats());
     float* scratch = db + filter_.parts() * gradient_.sums_floats();
-    if (block.dx) data_.pack(run.threads, w_of(block, run.buffers), packed);
+    if (block.dx) data_.prepare(run.threads, {.w = w_of(block, run.buffers), .packed = packed});
     parallel_for(run.threads, filter_.parts(), [&](int64_t part, int worker) {
       const Share images(block.shape.n, filter_.parts(), part);
       const Place place = {packed, parts + part * filter_.part_floats(), db + part * gradient_.sums_floats(),
@@ -116,11 +114,10 @@ class ByImages {
 
  private:
   struct Place {
-    const float* packed;
-    float *part, *db, *own;
+    float *packed, *part, *db, *own;
   };
   static int64_t parts(const Conv2dShape& shape) { return std::min<int64_t>(shape.n, 32); }
-  int64_t own_floats() const { return dz_floats_ + gradient_.scratch_floats() + filter_.scratch_floats() + copy_floats_; }
+  int64_t own_floats() const { return dz_floats_ + gradient_.scratch_floats() + filter_.scratch_floats() + data_floats_; }
 
   void run_images(const Conv2dBlockBackward& block, const Buffers& buffers, const eigen::Images& images, const Place& place,
                   Sum sum) const {
@@ -135,28 +132,28 @@ class ByImages {
     for (int64_t tile = 0; tile < filter_.tiles(); ++tile) filter_.run(tile, {n * p, images.count * p}, memory, sum);
     scratch += filter_.scratch_floats();
     if (block.dx)
-      data_.run({.first_image = n, .images = images.count, .lines = data_.lines(), .panels = data_.panels()},
-                {.source = dz, .packed = place.packed, .scratch = scratch, .out = output(buffers, 2), .first_of_source = n},
-                {begin_of_dx(block)});
+      data_.run_images(
+          images,
+          {.dy = dz, .w = w_of(block, buffers), .packed = place.packed, .scratch = scratch, .dx = output(buffers, 2), .first_of_dy = n},
+          *block.dx);
   }
 
   OutputGradient gradient_;
   FilterGradient filter_;
-  Correlation data_;
-  int64_t at_a_time_ = 1, dz_floats_ = 0, copy_floats_ = 0, packed_floats_ = 0;
+  DataGradient data_;
+  int64_t at_a_time_ = 1, dz_floats_ = 0, data_floats_ = 0, packed_floats_ = 0;
 };
 
 // dz and db of the whole batch, then dw, then dx.
 class InPhases {
  public:
-  explicit InPhases(const Conv2dBlockBackward& block)
-      : gradient_(block), filter_(block.shape), data_(Correlation::backward_data(block.shape)), blocks_(data_) {
+  explicit InPhases(const Conv2dBlockBackward& block) : gradient_(block), filter_(block.shape), data_(block.shape) {
     const Conv2dShape& shape = block.shape;
     const int64_t units = block.pool ? shape.n : shape.n * shape.p() * shape.q();
     ranges_ = std::clamp<int64_t>(shape.n * output_floats(shape) / 16384, 1, std::min<int64_t>(units, 64));
     dz_floats_ = whole_lines(shape.n * output_floats(shape));
-    packed_floats_ = block.dx ? whole_lines(data_.packed_floats()) : 0;
-    own_floats_ = std::max({gradient_.scratch_floats(), filter_.scratch_floats(), block.dx ? blocks_.scratch_floats() : 0});
+    packed_floats_ = block.dx ? data_.packed_floats() : 0;
+    own_floats_ = std::max({gradient_.scratch_floats(), filter_.scratch_floats(), block.dx ? data_.scratch_floats() : 0});
   }
   int64_t workspace_floats(int threads) const {
     return dz_floats_ + ranges_ * gradient_.sums_floats() + std::max(packed_floats_, filter_.all_parts_floats()) + threads * own_floats_;
@@ -178,17 +175,15 @@ class InPhases {
     gradient_.finish(ranges_, db, output(run.buffers, 0));
     filter_.run(block.dw, {x_of(block, run.buffers), dz, output(run.buffers, 1), packed, scratch, run.threads});
     if (!block.dx) return;
-    data_.pack(run.threads, w_of(block, run.buffers), packed);
-    parallel_for(run.threads, blocks_.count(), [&](int64_t task, int worker) {
-      data_.run(blocks_.block(task), {dz, packed, scratch + worker * own_floats_, output(run.buffers, 2)}, {begin_of_dx(block)});
-    });
+    const DataGradient::Memory memory = {
+        .dy = dz, .w = w_of(block, run.buffers), .packed = packed, .scratch = scratch, .dx = output(run.buffers, 2)};
+    data_.run(run.threads, memory, *block.dx);
   }
 
  private:
   OutputGradient gradient_;
   FilterGradient filter_;
-  Correlation data_;
-  Blocks blocks_;
+  DataGradient data_;
   int64_t ranges_ = 1, dz_floats_ = 0, packed_floats_ = 0, own_floats_ = 0;
 };
 

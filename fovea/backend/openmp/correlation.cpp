@@ -120,6 +120,13 @@ void Correlation::pack_line(const Panel& panel, const Phase& phase, int64_t tap_
   }
 }
 
+double Correlation::useful_part() const {
+  double all = 0;
+  for (const Phase& phase : phases_)
+    all += static_cast<double>(phase.h.outputs * phase.w.outputs * phase.taps()) * static_cast<double>(depth_ * padded_columns_);
+  return static_cast<double>(shape_.macs()) / (all * static_cast<double>(source_.n * groups_));
+}
+
 int64_t Correlation::least_lines() const {
   const int64_t outputs = phases_.front().w.outputs;
   return (13 + outputs) / outputs;

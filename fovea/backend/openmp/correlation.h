@@ -43,6 +43,7 @@ class Correlation {
   int64_t lines() const { return lines_; }  // of the longest phase
   int64_t panels() const { return groups_ * panels_per_group_; }
   int64_t macs() const { return shape_.macs(); }
+  double useful_part() const;  // of the products that are computed: the others are with zeros around images and beside channels
   int64_t image_floats() const { return source_.h * source_.w * source_.c; }
   int64_t least_lines() const;  // of a block, so that its tiles are of a good size
   int64_t packed_floats() const { return groups_ * group_floats_; }

@@ -21,8 +21,9 @@ using Mask = hn::Mask<Lanes>;
 constexpr Lanes of;
 constexpr int64_t width = hn::MaxLanes(of);
 
-// Rows of a tile so many vectors wide for which its sums fill the registers: 32 of them with AVX-512, else 16.
-constexpr int most_rows(int vectors) { return width == 16 ? 14 : 12 / vectors; }
+// Sums of a tile so many vectors wide that the registers hold: 32 of them with AVX-512, else 16.
+constexpr int most_sums(int vectors) { return (width == 16 ? 28 : 12) / vectors; }
+constexpr int most_rows = 14;  // in a line of a tile
 
 // Only native masked stores leave alone what is beside them.
 void store_part(Vector value, Mask mask, int64_t count, float* to) {
@@ -35,16 +36,22 @@ void store_part(Vector value, Mask mask, int64_t count, float* to) {
   }
 }
 
-template <int lines, int rows, int vectors, Columns of_b>
+// Where rows of A lie next to each other their addresses take no registers: 5 lines of 5 rows run twice as fast.
+enum class Spacing : uint8_t { adjacent, any };
+
+template <int lines, int rows, int vectors, Columns of_b, Spacing of_a>
 void tile(const Product& product, const Operands& at) {
   const auto [first, second, third] = product.walk;
   const Rows& r = product.rows;
-  const int64_t row_a = r.row_a, line_a = r.line_a, in_last = product.columns - (vectors - 1) * width;
+  const int64_t row_a = of_a == Spacing::adjacent ? 1 : r.row_a, line_a = r.line_a;
+  const int64_t in_last = product.columns - (vectors - 1) * width;
   const Mask last = hn::FirstN(of, static_cast<size_t>(in_last));
-  const auto load_part = [&](const float* from) { return hn::MaskedLoad(last, of, from); };
+  const auto load_part = [&](const float* from) HWY_ATTR { return hn::MaskedLoad(last, of, from); };
 
   Vector sum[lines][rows][vectors];
+#pragma GCC unroll 5
   for (int l = 0; l < lines; ++l)
+#pragma GCC unroll 14
     for (int i = 0; i < rows; ++i)
       for (int j = 0; j < vectors; ++j) {
         const float* c = at.c + l * r.line_c + i * r.row_c + j * width;
@@ -65,7 +72,9 @@ void tile(const Product& product, const Operands& at) {
         Vector column[vectors];
         for (int j = 0; j < vectors; ++j)
           column[j] = of_b == Columns::padded || j + 1 < vectors ? hn::LoadU(of, b + j * width) : load_part(b + j * width);
+#pragma GCC unroll 5
         for (int l = 0; l < lines; ++l)
+#pragma GCC unroll 14
           for (int i = 0; i < rows; ++i) {
             const Vector row = hn::Set(of, a[l * line_a + i * row_a]);
             for (int j = 0; j < vectors; ++j) sum[l][i][j] = hn::MulAdd(row, column[j], sum[l][i][j]);
@@ -74,7 +83,9 @@ void tile(const Product& product, const Operands& at) {
     }
   }
 
+#pragma GCC unroll 5
   for (int l = 0; l < lines; ++l)
+#pragma GCC unroll 14
     for (int i = 0; i < rows; ++i)
       for (int j = 0; j < vectors; ++j) {
         float* c = at.c + l * r.line_c + i * r.row_c + j * width;
@@ -89,44 +100,46 @@ void tile(const Product& product, const Operands& at) {
 
 using Tile = void (*)(const Product&, const Operands&);
 
-template <int lines, int rows, int vectors, Columns of_b>
+template <int lines, int rows, int vectors, Columns of_b, Spacing of_a>
 constexpr Tile tile_or_none() {
-  if constexpr (lines * rows <= most_rows(vectors))
-    return tile<lines, rows, vectors, of_b>;
+  if constexpr (lines * rows <= most_sums(vectors))
+    return tile<lines, rows, vectors, of_b, of_a>;
   else
     return nullptr;
 }
 
-template <int lines, int vectors, Columns of_b>
+template <int lines, int vectors, Columns of_b, Spacing of_a, int... rows>
+constexpr Tile tiles_of_rows[] = {nullptr, tile_or_none<lines, rows, vectors, of_b, of_a>()...};
+
+template <int lines, int vectors, Columns of_b, Spacing of_a>
 Tile tile_of(int64_t rows) {
-  static constexpr Tile all[] = {nullptr,
-                                 tile_or_none<lines, 1, vectors, of_b>(),
-                                 tile_or_none<lines, 2, vectors, of_b>(),
-                                 tile_or_none<lines, 3, vectors, of_b>(),
-                                 tile_or_none<lines, 4, vectors, of_b>(),
-                                 tile_or_none<lines, 5, vectors, of_b>(),
-                                 tile_or_none<lines, 6, vectors, of_b>(),
-                                 tile_or_none<lines, 7, vectors, of_b>(),
-                                 tile_or_none<lines, 8, vectors, of_b>(),
-                                 tile_or_none<lines, 9, vectors, of_b>(),
-                                 tile_or_none<lines, 10, vectors, of_b>(),
-                                 tile_or_none<lines, 11, vectors, of_b>(),
-                                 tile_or_none<lines, 12, vectors, of_b>(),
-                                 tile_or_none<lines, 13, vectors, of_b>(),
-                                 tile_or_none<lines, 14, vectors, of_b>()};
-  return all[rows];
+  return tiles_of_rows<lines, vectors, of_b, of_a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>[rows];
 }
 
 template <int lines, int vectors>
-Tile tile_of(Columns of_b, int64_t rows) {
-  return of_b == Columns::padded ? tile_of<lines, vectors, Columns::padded>(rows) : tile_of<lines, vectors, Columns::just>(rows);
+Tile tile_of(const Product& product, int64_t rows) {
+  const bool padded = product.columns % width == 0 || product.of_b == Columns::padded;
+  if (product.rows.row_a == 1)
+    return padded ? tile_of<lines, vectors, Columns::padded, Spacing::adjacent>(rows)
+                  : tile_of<lines, vectors, Columns::just, Spacing::adjacent>(rows);
+  return padded ? tile_of<lines, vectors, Columns::padded, Spacing::any>(rows) : tile_of<lines, vectors, Columns::just, Spacing::any>(rows);
 }
 
-Tile tile_for(const Product& product, int lines, int64_t rows) {
+Tile tile_for(const Product& product, int64_t lines, int64_t rows) {
   const bool one = product.columns <= width;
-  const Columns of_b = product.columns % width == 0 ? Columns::padded : product.of_b;
-  if (lines == 2) return one ? tile_of<2, 1>(of_b, rows) : tile_of<2, 2>(of_b, rows);
-  return one ? tile_of<1, 1>(of_b, rows) : tile_of<1, 2>(of_b, rows);
+  if (lines == 5) return tile_of<5, 1>(product, rows);
+  if (lines == 3) return tile_of<3, 1>(product, rows);
+  if (lines == 2) return one ? tile_of<2, 1>(product, rows) : tile_of<2, 2>(product, rows);
+  return one ? tile_of<1, 1>(product, rows) : tile_of<1, 2>(product, rows);
+}
+
+// How many of the lines that are left go into one tile: several where one is too short to fill the registers.
+int64_t lines_together(const Product& product, int64_t left) {
+  const int64_t rows = product.rows.rows, vectors = product.columns <= width ? 1 : 2, most = most_sums(static_cast<int>(vectors));
+  if (rows > most_rows) return 1;
+  for (const int64_t lines : {5, 3, 2})
+    if (lines <= left && lines * rows <= most && (lines == 2 || vectors == 1)) return lines;
+  return 1;
 }
 
 // The same rows with as many as there can be in a line.
@@ -149,29 +162,27 @@ std::array<Loop, 3> with_long_loops(std::array<Loop, 3> walk) {
   return walk;
 }
 
-// Lines of tiles as equal as they can be; two lines in a tile where one is too short to fill the registers.
+// Lines of tiles as equal as they can be.
 void multiply_here(const Product& given, const Operands& at) {
   Product product = given;
   product.rows = in_long_lines(given.rows);
   product.walk = with_long_loops(given.walk);
   const Rows& r = product.rows;
-  const int64_t most = most_rows(product.columns <= width ? 1 : 2);
+  const int64_t most = std::min(most_rows, most_sums(product.columns <= width ? 1 : 2));
   const int64_t tiles = (r.rows + most - 1) / most, rows = r.rows / tiles, longer = r.rows % tiles;
-  const int64_t pairs = 2 * r.rows <= most ? r.lines / 2 : 0;
   Operands here = at;
-  const auto run = [&](Tile one, int64_t line, int64_t row) {
-    here.a = at.a + line * r.line_a + row * r.row_a;
-    here.c = at.c + line * r.line_c + row * r.row_c;
-    one(product, here);
-  };
-  if (pairs > 0) {
-    const Tile two_lines = tile_for(product, 2, r.rows);
-    for (int64_t pair = 0; pair < pairs; ++pair) run(two_lines, 2 * pair, 0);
+  for (int64_t line = 0, together; line < r.lines; line += together) {
+    together = lines_together(product, r.lines - line);
+    const Tile shorter = tile_for(product, together, rows), other = longer > 0 ? tile_for(product, together, rows + 1) : nullptr;
+    here.a = at.a + line * r.line_a;
+    here.c = at.c + line * r.line_c;
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t count = rows + (i < longer ? 1 : 0);
+      (i < longer ? other : shorter)(product, here);
+      here.a += count * r.row_a;
+      here.c += count * r.row_c;
+    }
   }
-  if (2 * pairs == r.lines) return;
-  const Tile shorter = tile_for(product, 1, rows), other = longer > 0 ? tile_for(product, 1, rows + 1) : nullptr;
-  for (int64_t line = 2 * pairs; line < r.lines; ++line)
-    for (int64_t i = 0, row = 0; i < tiles; row += rows + (i < longer ? 1 : 0), ++i) run(i < longer ? other : shorter, line, row);
 }
 
 }  // namespace
