@@ -164,8 +164,7 @@ TEST(Bench, MeasuresLayersProblemsAndCasesOfTheTable) {
 
 TEST(Bench, ColdCachesTakeCopies) {
   const Program program;
-  const Ran bench =
-      program.run("bench op --backend eigen --cold --seconds 0.01 --case='--dir=FWD_D mb64ic8ih64oc8kh1' --json {}/op.jsonl");
+  const Ran bench = program.run("bench op --backend eigen --cold --seconds 0.01 --case='--dir=FWD_D mb64ic8ih64oc8kh1' --json {}/op.jsonl");
   ASSERT_EQ(bench.code, 0) << bench.error;
   EXPECT_GE(lines_of(read_file(program.path("op.jsonl")))[0]["configuration"]["copies"], 2);
 }
