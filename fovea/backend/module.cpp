@@ -7,16 +7,10 @@
 #include <cstring>
 
 #include "fovea/base/error.h"
+#include "fovea/base/installed.h"
 
 namespace fovea {
 namespace {
-
-std::filesystem::path folder_of_libfovea() {
-  Dl_info info{};
-  if (dladdr(reinterpret_cast<const void*>(&open_module), &info) == 0 || info.dli_fname == nullptr)
-    throw Error(ExitCode::internal, "the system does not say where libfovea lies");
-  return std::filesystem::absolute(info.dli_fname).parent_path();
-}
 
 constexpr const char* build_again = "build the whole of fovea again, so that the program and its modules fit together";
 
@@ -43,7 +37,7 @@ Module open_module(const std::filesystem::path& file) {
 }
 
 const Module& cuda_module() {
-  static const Module module = open_module(folder_of_libfovea() / "libfovea_cuda.so");
+  static const Module module = open_module(library_folder() / "libfovea_cuda.so");
   return module;
 }
 

@@ -2,16 +2,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "fovea/backend/registry.h"
-#include "fovea/base/clock.h"
-#include "fovea/base/thread.h"
 #include "fovea/cli/commands.h"
-#include "fovea/train/saved_model.h"
-#include "fovea/train/session.h"
-#include "fovea/train/trainer.h"
+#include "fovea/train/apply.h"
 
 namespace fovea::cli {
 namespace {
@@ -38,32 +32,20 @@ void eval(const Arguments& arguments) {
   const data::Images& images = arguments.split == "test" ? dataset.test : dataset.train;
   model::check_fits(network, {dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(dataset.classes.size())});
 
-  const std::unique_ptr<Backend> backend = open_backend(arguments.backend.empty() ? train::default_backend() : arguments.backend);
-  plan::Assignment assignment;
-  assignment.backend = backend.get();
-  assignment.limits.threads = arguments.threads > 0 ? arguments.threads : usable_cores();
-  train::Session session(assignment);
-  const int64_t batch = std::min(arguments.batch, images.count);
-  std::vector<std::string> order;
-  for (const model::Parameter& parameter : network.parameters)
-    if (parameter.trained == model::Trained::yes) order.push_back(parameter.name);
-  session.add(train::evaluation_graph(network, model.preprocessing, {images.count, batch, DType::f32}), order, images);
-  session.place();
-  session.write_weights(model.weights);
-  const Stopwatch watch;
-  const train::Scores scores = train::evaluate(session, 0, images.count, batch);
-  const double rate = static_cast<double>(images.count) / watch.seconds();
+  const train::Tested tested = train::test(model, images, {arguments.backend, arguments.threads, arguments.batch});
+  const train::Scores& scores = tested.scores;
+  const double rate = static_cast<double>(images.count) / tested.seconds;
 
   if (arguments.json) {
     const nlohmann::ordered_json line = {{"model", network.name},       {"data", dataset.title},
-                                         {"split", arguments.split},    {"backend", backend->name()},
+                                         {"split", arguments.split},    {"backend", tested.backend},
                                          {"images", scores.counted},    {"loss", scores.loss},
                                          {"accuracy", scores.accuracy}, {"weights_sha256", train::weights_sha256(model.weights)},
                                          {"images_per_second", rate}};
     fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print("{} on {} {} images of {}, backend {}: accuracy {:.2f} %, loss {:.4f}, {:.0f} images/s\n", network.name, scores.counted,
-               arguments.split, dataset.title, backend->name(), 100 * scores.accuracy, scores.loss, rate);
+               arguments.split, dataset.title, tested.backend, 100 * scores.accuracy, scores.loss, rate);
   }
 }
 

@@ -59,7 +59,7 @@ void show(Arguments arguments) {
 void add_plan(CLI::App& program) {
   CLI::App* command = program.add_subcommand("plan", description);
   const auto arguments = std::make_shared<Arguments>();
-  command->add_option("recipe", arguments->recipe, "a recipe file, see recipes/")->type_name("RECIPE");
+  command->add_option("recipe", arguments->recipe, "a recipe file, or a name in recipes/")->type_name("RECIPE");
   command->add_option("--phase", arguments->phase, "training or evaluation")
       ->check(CLI::IsMember({"training", "evaluation"}))
       ->capture_default_str();

@@ -16,6 +16,7 @@ constexpr const char* description = R"(Trains a network.
 
 Examples:
   fovea train recipes/lenet5_digits.toml                                 as a recipe says
+  fovea train lenet5_digits                                              the same, found by its name wherever fovea is installed
   fovea train recipes/lenet5_mnist.toml --data mnist:DIR --epochs 3      the same, but with flags that win over the recipe
   fovea train --data cifar10:DIR --model cifar_cnn --optimizer adam --learning-rate 0.001 --batch 32 --epochs 15 --valid test
   fovea train --data digits --model logistic --positive 1,3,5,7,9        a yes-or-no question: is the digit odd?
@@ -56,7 +57,7 @@ void train(const Arguments& arguments) {
 void add_train(CLI::App& program) {
   CLI::App* command = program.add_subcommand("train", description);
   const auto arguments = std::make_shared<Arguments>();
-  command->add_option("recipe", arguments->recipe, "a recipe file, see recipes/")->type_name("RECIPE");
+  command->add_option("recipe", arguments->recipe, "a recipe file, or a name in recipes/")->type_name("RECIPE");
   command->add_flag("--overwrite", arguments->overwrite, "replace the run that the folder --out holds");
   command->add_flag("--quiet", arguments->quiet, "print nothing but errors");
   command->add_flag("--json", arguments->json, "print one JSON object per epoch, and one with the result");

@@ -9,7 +9,7 @@
 #include "fovea/base/file.h"
 #include "fovea/model/layer_values.h"
 #include "fovea/model/layers.h"
-#include "fovea/model/nearest.h"
+#include "fovea/model/shipped.h"
 #include "fovea/model/text.h"
 
 namespace fovea::model {
@@ -48,23 +48,6 @@ void check_end(Network& network) {
         .help("set `loss = \"binary_cross_entropy\"`, or end with a linear layer of one output for each class");
   if (network.parameters.empty())
     throw Error(ExitCode::config, "the network has no weights to train").at(network.file).help("add a conv2d or a linear layer");
-}
-
-std::vector<fs::path> folders() {
-  std::vector<fs::path> found = {"models"};
-  std::error_code ignored;
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
-  if (!program.empty()) {
-    const fs::path above = program.parent_path().parent_path();
-    found.push_back(above / "models");
-    found.push_back(above / "share" / "fovea" / "models");
-  }
-  return found;
-}
-
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
 }
 
 }  // namespace
@@ -119,33 +102,13 @@ Network parse_network(std::string text, std::string file, int64_t classes) {
 }
 
 Network load_network(std::string_view name_or_path) {
-  const fs::path given(name_or_path);
-  if (name_or_path.ends_with(".toml") || name_or_path.find('/') != std::string_view::npos) {
-    if (!is_file(given)) throw Error(ExitCode::config, fmt::format("there is no model file `{}`", name_or_path));
-    return parse_network(read_file(given), std::string(name_or_path));
-  }
-  std::string looked_in;
-  for (const fs::path& folder : folders()) {
-    looked_in += (looked_in.empty() ? "" : ", ") + folder.string();
-    const fs::path path = folder / fmt::format("{}.toml", name_or_path);
-    if (is_file(path)) return parse_network(read_file(path), path.string());
-  }
-  throw Error(ExitCode::config, fmt::format("no network is named `{}`", name_or_path))
-      .note("looked in " + looked_in)
-      .help(suggestion(name_or_path, "networks", list_networks()) + "; a file of your own is given as a path that ends in .toml");
+  const fs::path path = find_text(shipped_networks, name_or_path);
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) throw Error(ExitCode::config, fmt::format("there is no model file `{}`", name_or_path));
+  return parse_network(read_file(path), path.string());
 }
 
-std::vector<std::string> list_networks() {
-  std::vector<std::string> names;
-  for (const fs::path& folder : folders()) {
-    std::error_code ignored;
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
-      if (entry.path().extension() == ".toml") names.push_back(entry.path().stem());
-  }
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  return names;
-}
+std::vector<std::string> list_networks() { return names_of(shipped_networks); }
 
 void check_fits(const Network& network, const DataSize& data) {
   const std::string taken = images_text(network.h, network.w, network.c), given = images_text(data.h, data.w, data.c);

@@ -126,7 +126,7 @@ struct Network {
 // Throws Error (config) with file and line on whatever is not a network that can be trained.
 Network parse_network(std::string text, std::string file, int64_t classes = 0);
 
-// A path if it ends in .toml or has a slash, else NAME.toml in ./models, <program>/../models or <program>/../share/fovea/models.
+// As find_text finds it. Throws Error (config).
 Network load_network(std::string_view name_or_path);
 std::vector<std::string> list_networks();  // names that load_network knows, sorted
 

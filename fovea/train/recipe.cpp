@@ -8,7 +8,7 @@
 #include <charconv>
 
 #include "fovea/base/file.h"
-#include "fovea/model/nearest.h"
+#include "fovea/model/shipped.h"
 #include "fovea/model/text.h"
 #include "fovea/train/recipe_check.h"
 
@@ -267,8 +267,9 @@ const std::vector<RecipeKey>& recipe_keys() {
 Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags) {
   Recipe recipe;
   bool keep_is_given = flags.contains("keep");
+  const std::filesystem::path found = file.empty() ? file : model::find_text(model::shipped_recipes, file.string());
   if (!file.empty()) {
-    const TextTable table = TextTable::parse(read_file(file), file.string());
+    const TextTable table = TextTable::parse(read_file(found), found.string());
     for_each_key(recipe, Reader{table});
     recipe.tensors = read_tensors(table);
     table.refuse_unread();
@@ -276,7 +277,7 @@ Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string
   }
   for (const auto& [name, text] : flags) apply_flag(recipe, name, text);
   if (recipe.early_stopping > 0 && !keep_is_given) recipe.keep = "best";
-  check_recipe(recipe, file.string());
+  check_recipe(recipe, found.string());
   return recipe;
 }
 

@@ -90,7 +90,8 @@ struct RecipeKey {
 };
 const std::vector<RecipeKey>& recipe_keys();
 
-// `file` may be empty. `flags`: values by key, as text; a list is separated by commas. Throws Error (config, usage).
+// `file`: as model::find_text finds it; may be empty. `flags`: values by key, as text; a list is separated by commas. Throws Error (config,
+// usage).
 Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags);
 
 std::string recipe_text(const Recipe& recipe);  // as TOML, every key but lists without a value, then the [[tensors]]

@@ -159,6 +159,17 @@ Graph evaluation_graph(const model::Network& network, const Preprocessing& prepr
   return graph;
 }
 
+PredictionGraph prediction_graph(const model::Network& network, const Preprocessing& preprocessing, const StepSettings& settings) {
+  PredictionGraph prediction;
+  Graph& graph = prediction.graph;
+  const Inputs inputs = add_inputs(graph, network, settings);
+  Augment augment = gather(network, preprocessing, settings);
+  augment.n = settings.batch;
+  const ValueId images = graph.add(augment, data_node, {inputs.pixels, inputs.labels, inputs.control});
+  prediction.logits = model::append_forward(graph, network, {.images = images, .phase = model::Phase::evaluation, .dtype = settings.dtype});
+  return prediction;
+}
+
 std::vector<std::string> parameter_order(const Graph& training) {
   std::vector<std::string> names;
   for (const graph::Value& value : training.values)

@@ -33,6 +33,13 @@ graph::Graph training_graph(const model::Network& network, const Recipe& recipe,
 // Gather in stored order, forward, loss, score. Images beyond StepControl::images are padding that the score ignores.
 graph::Graph evaluation_graph(const model::Network& network, const Preprocessing& preprocessing, const StepSettings& settings);
 
+// Gather in stored order and forward alone.
+struct PredictionGraph {
+  graph::Graph graph;
+  graph::ValueId logits = graph::no_value;  // (batch, outputs)
+};
+PredictionGraph prediction_graph(const model::Network& network, const Preprocessing& preprocessing, const StepSettings& settings);
+
 // The parameters in the order of their arena, which every plan of a run has to share: the frozen ones, then as backward completes them.
 std::vector<std::string> parameter_order(const graph::Graph& training);
 

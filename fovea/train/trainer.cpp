@@ -25,11 +25,11 @@ std::string default_backend() {
   return name;
 }
 
-Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks)
+Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own)
     : recipe_(recipe),
       callbacks_(callbacks),
       network_(model::load_network(recipe.model)),
-      data_(load_training_data(recipe, network_)),
+      data_(own ? prepare(recipe, std::move(*own), network_) : load_training_data(recipe, network_)),
       plateau_(recipe),
       patience_(recipe.min_delta) {
   if (recipe_.backend.empty()) recipe_.backend = default_backend();

@@ -30,7 +30,8 @@ struct TrainResult {
 
 class Trainer {
  public:
-  Trainer(const Recipe& recipe, Callbacks& callbacks);  // reads data and network, makes and places the plans
+  // Reads data and network, makes and places the plans. `own`: instead of the data that the recipe names.
+  Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own = std::nullopt);
   TrainResult train();
   const Recipe& recipe() const { return recipe_; }  // with backend, threads and batch as they are used
 

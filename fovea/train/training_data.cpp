@@ -77,9 +77,11 @@ std::string TrainingData::validation_text() const {
   return fmt::format("{} images taken out of the training images", valid.count);
 }
 
-TrainingData load_training_data(const Recipe& recipe, model::Network& network) {
+TrainingData load_training_data(const Recipe& recipe, model::Network& network) { return prepare(recipe, data::load(recipe.data), network); }
+
+TrainingData prepare(const Recipe& recipe, data::Dataset dataset, model::Network& network) {
   TrainingData data;
-  data.dataset = data::load(recipe.data);
+  data.dataset = std::move(dataset);
   if (!recipe.positive.empty()) data.dataset = data::binary(std::move(data.dataset), recipe.positive);
   const data::Images& images = data.dataset.train;
   network = model::fitted(network, {data.dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(data.dataset.classes.size())});

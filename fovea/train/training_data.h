@@ -24,5 +24,6 @@ struct TrainingData {
 
 // Fits the network to the data (model::fitted). Throws Error (data, config) where the data set cannot be read or does not fit.
 TrainingData load_training_data(const Recipe& recipe, model::Network& network);
+TrainingData prepare(const Recipe& recipe, data::Dataset dataset, model::Network& network);  // the same with data that are there already
 
 }  // namespace fovea::train

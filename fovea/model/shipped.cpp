@@ -1,0 +1,42 @@
+#include "fovea/model/shipped.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fovea/base/error.h"
+#include "fovea/base/installed.h"
+#include "fovea/model/nearest.h"
+
+namespace fovea::model {
+
+namespace fs = std::filesystem;
+
+fs::path find_text(const Shipped& shipped, std::string_view name_or_path) {
+  if (name_or_path.ends_with(".toml") || name_or_path.find('/') != std::string_view::npos) return name_or_path;
+  std::string looked_in;
+  for (const fs::path& folder : data_folders(shipped.kind)) {
+    looked_in += (looked_in.empty() ? "" : ", ") + folder.string();
+    const fs::path path = folder / fmt::format("{}.toml", name_or_path);
+    std::error_code ignored;
+    if (fs::is_regular_file(path, ignored)) return path;
+  }
+  throw Error(ExitCode::config, fmt::format("no {} is named `{}`", shipped.one, name_or_path))
+      .note("looked in " + looked_in)
+      .help(suggestion(name_or_path, fmt::format("{}s", shipped.one), names_of(shipped)) +
+            "; a file of your own is given as a path that ends in .toml");
+}
+
+std::vector<std::string> names_of(const Shipped& shipped) {
+  std::vector<std::string> names;
+  for (const fs::path& folder : data_folders(shipped.kind)) {
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
+      if (entry.path().extension() == ".toml") names.push_back(entry.path().stem());
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+}  // namespace fovea::model
