@@ -2,7 +2,8 @@
 
 namespace fovea {
 
-Error::Error(ExitCode code, std::string message) : code_(code), message_(std::move(message)), text_("error: " + message_) {}
+Error::Error(ExitCode code, std::string message)
+    : code_(code), message_(std::move(message)), text_(code == ExitCode::requeue ? message_ : "error: " + message_) {}
 
 Error& Error::at(std::string file, int line) {
   add_line("  --> " + file + (line > 0 ? ":" + std::to_string(line) : ""));

@@ -15,9 +15,9 @@ enum class ExitCode : int {
   data = 4,    // data sets and other input files
   device = 5,  // an asked-for backend or device is absent
   memory = 6,
-  numeric = 7,  // NaN or infinity in loss or weights
-  target = 8,   // a stated target was not reached
-  requeue = 75,
+  numeric = 7,   // NaN or infinity in loss or weights
+  target = 8,    // a stated target was not reached
+  requeue = 75,  // no error: a run stopped as it was asked to, and can go on
 };
 
 // throw Error(ExitCode::config, "layer `conv3` needs 3 input channels but gets 1").at("models/xray.toml", 18).help("...");

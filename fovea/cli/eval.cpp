@@ -10,11 +10,11 @@
 namespace fovea::cli {
 namespace {
 
-constexpr const char* description = R"(Tests a trained network, from its model.safetensors alone.
+constexpr const char* description = R"(Tests a trained network, from its best.safetensors alone.
 
 Examples:
   fovea eval runs/lenet5-1 --data mnist:DIR                     the test images
-  fovea eval runs/lenet5-1/model.safetensors --data mnist:DIR --split train --backend reference
+  fovea eval runs/lenet5-1/best.safetensors --data mnist:DIR --split train --backend reference
 )";
 
 struct Arguments {
@@ -54,7 +54,7 @@ void eval(const Arguments& arguments) {
 void add_eval(CLI::App& program) {
   CLI::App* command = program.add_subcommand("eval", description);
   const auto arguments = std::make_shared<Arguments>();
-  command->add_option("model", arguments->model, "the folder of a run, or its model.safetensors")->type_name("OUT")->required();
+  command->add_option("model", arguments->model, "the folder of a run, or its best.safetensors")->type_name("OUT")->required();
   command->add_option("--data", arguments->data, "data set, as in `fovea train`")->type_name("SPEC")->required();
   command->add_option("--split", arguments->split, "test or train")->check(CLI::IsMember({"test", "train"}))->capture_default_str();
   command->add_option("--backend", arguments->backend, "implementation to run on (default: the fastest this machine has)")

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "fovea/base/stop_signal.h"
+
 namespace fovea::cli {
 namespace {
 
@@ -20,8 +22,14 @@ std::string duration(double seconds) {
   return fmt::format("{}:{:02}", s / 60, s % 60);
 }
 
+// Prints nothing, but stops where a signal asks for it.
+class Quiet : public train::Callbacks {
+ public:
+  bool stop_requested() override { return stop_signal() != 0; }
+};
+
 // Lines; on a terminal, between them, a bar that is drawn over and over.
-class People final : public train::Callbacks {
+class People final : public Quiet {
  public:
   void on_start(const RunInfo& info) override {
     epochs_ = info.epochs;
@@ -48,16 +56,25 @@ class People final : public train::Callbacks {
         fmt::format("epoch {}/{}  loss {:.4f}  accuracy {:.2f} %", epoch.epoch, epochs_, epoch.train.loss, 100 * epoch.train.accuracy);
     if (epoch.valid) line += fmt::format("  valid loss {:.4f}  valid accuracy {:.2f} %", epoch.valid->loss, 100 * epoch.valid->accuracy);
     line += fmt::format("  {:.0f} images/s  {:.2f} s  data {:.0f} %", epoch.images_per_second, epoch.seconds, 100 * epoch.data_share);
-    fmt::print("{}{}{}\n", on_terminal_ ? "\r" : "", line, on_terminal_ ? "\x1b[K" : "");
-    std::fflush(stdout);
+    print_line(stdout, line);
+  }
+
+  void on_note(const train::Note& note) override {
+    if (note.kind == train::Note::Kind::resumed) print_line(stdout, note.text);
+    if (note.kind == train::Note::Kind::warning) print_line(stderr, "warning: " + note.text);
   }
 
  private:
+  void print_line(FILE* file, const std::string& line) const {
+    fmt::print(file, "{}{}{}\n", on_terminal_ ? "\r" : "", line, on_terminal_ ? "\x1b[K" : "");
+    std::fflush(file);
+  }
+
   bool on_terminal_ = isatty(STDOUT_FILENO) != 0;
   int64_t epochs_ = 0;
 };
 
-class Json final : public train::Callbacks {
+class Json final : public Quiet {
  public:
   void on_start(const RunInfo& info) override {
     print({{"event", "start"},
@@ -91,6 +108,11 @@ class Json final : public train::Callbacks {
     print(line);
   }
 
+  void on_note(const train::Note& note) override {
+    if (note.kind == train::Note::Kind::saved) return;
+    print({{"event", note.kind == train::Note::Kind::resumed ? "resumed" : "warning"}, {"text", note.text}});
+  }
+
  private:
   using Object = nlohmann::ordered_json;
   static void print(const Object& object) {
@@ -104,7 +126,7 @@ class Json final : public train::Callbacks {
 std::unique_ptr<train::Callbacks> make_progress(Output output) {
   if (output == Output::people) return std::make_unique<People>();
   if (output == Output::json) return std::make_unique<Json>();
-  return std::make_unique<train::Callbacks>();
+  return std::make_unique<Quiet>();
 }
 
 }  // namespace fovea::cli

@@ -35,12 +35,21 @@ struct Epoch {
   double images_per_second = 0, data_share = 0;
 };
 
+// What a run says beside its figures.
+struct Note {
+  enum class Kind : uint8_t { saved, resumed, warning } kind = Kind::saved;
+  std::string text;
+};
+
 class Callbacks {
  public:
   virtual ~Callbacks() = default;
   virtual void on_start(const RunInfo&) {}
   virtual void on_progress(const Progress&) {}
   virtual void on_epoch(const Epoch&) {}
+  virtual void on_note(const Note&) {}
+  // Asked after every step and every batch of an evaluation. Where it is true the run saves a checkpoint and ends with Error (requeue).
+  virtual bool stop_requested() { return false; }
 };
 
 }  // namespace fovea::train

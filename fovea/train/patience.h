@@ -14,24 +14,28 @@ inline double watched_figure(const Recipe& recipe, const Scores& valid) { return
 
 class Patience {
  public:
+  struct State {  // what a checkpoint keeps
+    double best = -std::numeric_limits<double>::infinity();
+    int64_t waited = 0;
+  };
+
   explicit Patience(double min_delta) : min_delta_(min_delta) {}
 
   // An improvement is larger than the last one by at least min_delta.
   void observe(double figure) {
-    if (figure > best_ && figure - best_ >= min_delta_) {
-      best_ = figure;
-      waited_ = 0;
+    if (figure > state.best && figure - state.best >= min_delta_) {
+      state = {figure, 0};
     } else {
-      ++waited_;
+      ++state.waited;
     }
   }
-  int64_t waited() const { return waited_; }  // epochs since the last improvement, or since wait_again
-  void wait_again() { waited_ = 0; }
+  int64_t waited() const { return state.waited; }  // epochs since the last improvement, or since wait_again
+  void wait_again() { state.waited = 0; }
+
+  State state;
 
  private:
   double min_delta_;
-  double best_ = -std::numeric_limits<double>::infinity();
-  int64_t waited_ = 0;
 };
 
 }  // namespace fovea::train

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 
 #include "fovea/base/file.h"
 #include "fovea/model/shipped.h"
 #include "fovea/model/text.h"
 #include "fovea/train/recipe_check.h"
+#include "fovea/train/save_every.h"
 
 namespace fovea::train {
 namespace {
@@ -19,7 +21,8 @@ using model::IntegerRange;
 using model::NumberRange;
 using model::TextTable;
 using Options = std::vector<std::string>;
-struct ShareOrTest {};  // what `valid` takes
+struct ShareOrTest {};     // what `valid` takes
+struct SavingInterval {};  // what `save_every` takes
 
 struct Key {
   std::string_view name, placeholder, help;
@@ -92,6 +95,8 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"crop_padding", "PIXELS", "crop training images at random after padding them by this much"}, r.crop_padding,
         IntegerRange{0, 1 << 20});
   visit(Key{"claims", "true|false", "let the backend fuse neighbouring operators"}, r.claims);
+  visit(Key{"save_every", "N UNIT", "how often to save a checkpoint: 500 steps, 1 epoch, 10 min, 30 s, or never"}, r.save_every,
+        SavingInterval());
   visit(Key{"replay", "true|false", "record a step once and replay it, where the device can do that"}, r.replay);
 }
 
@@ -118,6 +123,10 @@ struct Reader {
     if (!table.has(key.name)) return;
     value = table.is_string(key.name) ? table.string(key.name) : fmt::format("{}", table.number(key.name));
     if (value != "test" && !share_in(value)) throw table.error(key.name, what_valid_takes(value)).help(valid_remedy);
+  }
+  void operator()(const Key& key, std::string& value, SavingInterval) const {
+    value = table.string_or(key.name, value);
+    if (table.has(key.name)) save_every(value);  // throws
   }
   void operator()(const Key& key, std::string& value, const Options& options) const {
     if (table.has(key.name)) value = table.choice(key.name, options);
@@ -230,6 +239,29 @@ std::vector<TensorRule> read_tensors(const TextTable& table) {
   return rules;
 }
 
+std::string tensors_text(const std::vector<TensorRule>& rules) {
+  std::string text;
+  for (const TensorRule& rule : rules) {
+    text += fmt::format("\n[[tensors]]\nmatch = {}\n", toml_string(rule.match));
+    if (rule.rate_scale) text += fmt::format("rate_scale = {}\n", Writer()(*rule.rate_scale));
+    if (rule.decay) text += fmt::format("decay = {}\n", Writer()(*rule.decay));
+    if (rule.frozen) text += fmt::format("frozen = {}\n", Writer()(*rule.frozen));
+  }
+  return text;
+}
+
+// `comment`: by key, what stands behind its value.
+std::string text_of(const Recipe& recipe, const std::function<std::string(std::string_view)>& comment) {
+  std::string text;
+  for_each_key(recipe, [&](const Key& key, const auto& member, const auto&...) {
+    const std::string value = Writer()(member);
+    if (value == "[]") return;
+    const std::string setting = fmt::format("{} = {}", key.name, value), behind = comment(key.name);
+    text += behind.empty() ? setting + "\n" : fmt::format("{:<32} # {}\n", setting, behind);
+  });
+  return text + tensors_text(recipe.tensors);
+}
+
 }  // namespace
 
 UpdateRule Recipe::update_rule() const {
@@ -274,26 +306,41 @@ Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string
     recipe.tensors = read_tensors(table);
     table.refuse_unread();
     keep_is_given = keep_is_given || table.has("keep");
+    for (const std::string& key : table.keys()) recipe.origin[key] = found.string();
   }
-  for (const auto& [name, text] : flags) apply_flag(recipe, name, text);
-  if (recipe.early_stopping > 0 && !keep_is_given) recipe.keep = "best";
+  for (const auto& [name, text] : flags) {
+    apply_flag(recipe, name, text);
+    recipe.origin[name] = "flag";
+  }
+  if (recipe.early_stopping > 0 && !keep_is_given) {
+    recipe.keep = "best";
+    recipe.origin["keep"] = "default with early_stopping";
+  }
   check_recipe(recipe, found.string());
   return recipe;
 }
 
-std::string recipe_text(const Recipe& recipe) {
-  std::string text;
+std::map<std::string, std::string> recipe_values(const Recipe& recipe) {
+  std::map<std::string, std::string> values;
   for_each_key(recipe, [&](const Key& key, const auto& member, const auto&...) {
     const std::string value = Writer()(member);
-    if (value != "[]") text += fmt::format("{} = {}\n", key.name, value);
+    if (value != "[]") values[std::string(key.name)] = value;
   });
-  for (const TensorRule& rule : recipe.tensors) {
-    text += fmt::format("\n[[tensors]]\nmatch = {}\n", toml_string(rule.match));
-    if (rule.rate_scale) text += fmt::format("rate_scale = {}\n", Writer()(*rule.rate_scale));
-    if (rule.decay) text += fmt::format("decay = {}\n", Writer()(*rule.decay));
-    if (rule.frozen) text += fmt::format("frozen = {}\n", Writer()(*rule.frozen));
-  }
-  return text;
+  if (!recipe.tensors.empty()) values["tensors"] = tensors_text(recipe.tensors);
+  return values;
+}
+
+std::string recipe_text(const Recipe& recipe) {
+  return text_of(recipe, [](std::string_view) { return std::string(); });
+}
+
+std::string config_text(const Recipe& recipe) {
+  return text_of(recipe, [&](std::string_view key) {
+    const auto found = recipe.origin.find(std::string(key));
+    std::string origin = found == recipe.origin.end() ? "default" : found->second;
+    std::erase_if(origin, [](char letter) { return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f'; });
+    return origin;
+  });
 }
 
 }  // namespace fovea::train

@@ -74,7 +74,10 @@ struct Recipe {
   int64_t crop_padding = 0;
   Switch claims = Switch::on;
   Switch replay = Switch::on;
+  std::string save_every = "5 min";
   std::vector<TensorRule> tensors;
+
+  std::map<std::string, std::string> origin = {};  // where the value of a key came from; one that is absent is the default
 
   UpdateRule update_rule() const;
   double valid_share() const;  // of the training images; 0 where `valid` is "test". Throws Error (config)
@@ -94,6 +97,10 @@ const std::vector<RecipeKey>& recipe_keys();
 // usage).
 Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags);
 
+// By key, as TOML; lists without a value are left out, and `tensors` is one text.
+std::map<std::string, std::string> recipe_values(const Recipe& recipe);
+
 std::string recipe_text(const Recipe& recipe);  // as TOML, every key but lists without a value, then the [[tensors]]
+std::string config_text(const Recipe& recipe);  // the same, with the origin of each value behind it
 
 }  // namespace fovea::train

@@ -34,17 +34,6 @@ void remove_file(const std::filesystem::path& file) {
   if (failure) throw Error(ExitCode::data, fmt::format("cannot remove `{}`: {}", file.string(), failure.message()));
 }
 
-std::string history_csv(const std::vector<Epoch>& history, int64_t best_epoch) {
-  std::string text = "epoch,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds,images_per_second,data_share,best\n";
-  for (const Epoch& epoch : history) {
-    const std::string valid = epoch.valid ? fmt::format("{:.9g},{:.9g}", epoch.valid->loss, epoch.valid->accuracy) : ",";
-    text += fmt::format("{},{:.9g},{:.9g},{:.9g},{},{:.6f},{:.1f},{:.4f},{}\n", epoch.epoch, epoch.learning_rate, epoch.train.loss,
-                        epoch.train.accuracy, valid, epoch.seconds, epoch.images_per_second, epoch.data_share,
-                        epoch.epoch == best_epoch ? 1 : 0);
-  }
-  return text;
-}
-
 double best_valid_accuracy(const std::vector<Epoch>& history) {
   double best = 0;
   for (const Epoch& epoch : history) best = std::max(best, epoch.valid->accuracy);
@@ -61,21 +50,38 @@ std::filesystem::path make_run_folder(const Recipe& recipe, Existing existing) {
     std::error_code failure;
     for (int n = 1; folder.empty() || (!std::filesystem::create_directory(folder, failure) && !failure); ++n)  // another run may take it
       folder = std::filesystem::path("runs") / fmt::format("{}-{}", model, n);
-  } else if (existing == Existing::refuse && std::filesystem::exists(folder / "recipe.toml")) {
+  } else if (existing == Existing::refuse && std::filesystem::exists(folder / config_file)) {
     throw Error(ExitCode::usage, fmt::format("the folder `{}` holds a run already", folder.string()))
         .help("name another --out, or give --overwrite to replace that run");
   }
   make_folder(folder);
-  for (const char* stale : {"result.json", "history.csv", "model.safetensors"}) remove_file(folder / stale);  // of the run before
   return folder;
 }
 
-void write_recipe(const std::filesystem::path& folder, const Recipe& recipe) { replace_file(folder / "recipe.toml", recipe_text(recipe)); }
+// The configuration goes first: without it the rest is no run.
+void clear_run_folder(const std::filesystem::path& folder) {
+  for (const char* file : {config_file, result_file, last_checkpoint, previous_checkpoint, history_file, best_weights})
+    remove_file(folder / file);
+  remove_temporary_files(folder);
+}
+
+void write_config(const std::filesystem::path& folder, const Recipe& recipe) { replace_file(folder / config_file, config_text(recipe)); }
 
 void write_run(const std::filesystem::path& folder, const Recipe& recipe, const TrainResult& result) {
-  save_model(folder / "model.safetensors", result.model);
-  replace_file(folder / "history.csv", history_csv(result.history, result.best_epoch));
-  replace_file(folder / "result.json", result_json(recipe, result));
+  save_model(folder / best_weights, result.model);
+  replace_file(folder / history_file, history_csv(result.history, result.best_epoch));
+  replace_file(folder / result_file, result_json(recipe, result));
+}
+
+std::string history_csv(const std::vector<Epoch>& history, int64_t best_epoch) {
+  std::string text = "epoch,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds,images_per_second,data_share,best\n";
+  for (const Epoch& epoch : history) {
+    const std::string valid = epoch.valid ? fmt::format("{:.9g},{:.9g}", epoch.valid->loss, epoch.valid->accuracy) : ",";
+    text += fmt::format("{},{:.9g},{:.9g},{:.9g},{},{:.6f},{:.1f},{:.4f},{}\n", epoch.epoch, epoch.learning_rate, epoch.train.loss,
+                        epoch.train.accuracy, valid, epoch.seconds, epoch.images_per_second, epoch.data_share,
+                        epoch.epoch == best_epoch ? 1 : 0);
+  }
+  return text;
 }
 
 std::string result_json(const Recipe& recipe, const TrainResult& result) {

@@ -16,7 +16,7 @@ std::string metadata(const io::Safetensors& content, const std::string& key, con
   if (found == content.metadata.end())
     throw Error(ExitCode::data, fmt::format("this safetensors file has no `{}` in its metadata", key))
         .at(file)
-        .help("give a model.safetensors that `fovea train` wrote");
+        .help("give a best.safetensors that `fovea train` wrote");
   return found->second;
 }
 
@@ -65,7 +65,7 @@ void save_model(const std::filesystem::path& file, const SavedModel& model) {
 }
 
 SavedModel load_model(const std::filesystem::path& path) {
-  const std::filesystem::path file = std::filesystem::is_directory(path) ? path / "model.safetensors" : path;
+  const std::filesystem::path file = std::filesystem::is_directory(path) ? path / "best.safetensors" : path;
   const std::string name = file.string();
   io::Safetensors content = io::read_safetensors(file);
   if (const std::string format = metadata(content, "format", name); format != format_name)

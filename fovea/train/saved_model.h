@@ -21,7 +21,7 @@ struct SavedModel {
 
 void save_model(const std::filesystem::path& file, const SavedModel& model);  // replaces the file atomically
 
-// `path`: the file, or the folder of a run that holds model.safetensors. Throws Error (data) where it is not such a file.
+// `path`: the file, or the folder of a run that holds best.safetensors. Throws Error (data) where it is not such a file.
 SavedModel load_model(const std::filesystem::path& path);
 
 }  // namespace fovea::train

@@ -23,9 +23,16 @@ double learning_rate(const Recipe& recipe, int64_t step, int64_t steps, int64_t 
 // The factor of the rate that falls by step_factor, never below final_rate, when plateau_patience epochs in a row were no improvement.
 class Plateau {
  public:
+  struct State {  // what a checkpoint keeps
+    Patience::State patience;
+    double share = 1;
+  };
+
   explicit Plateau(const Recipe& recipe);
   void observe(double figure);  // after each epoch: see watched_figure; does nothing under other schedules
   double share() const { return share_; }
+  State state() const { return {patience_.state, share_}; }
+  void restore(const State& state) { patience_.state = state.patience, share_ = state.share; }
 
  private:
   bool active_;

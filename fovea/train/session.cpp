@@ -68,6 +68,10 @@ Metrics Session::read_metrics() {
   return metrics;
 }
 
+void Session::write_metrics(const Metrics& metrics) {
+  device_.upload(plans_[0].tensor("metrics").data, &metrics, sizeof metrics, *stream_);
+}
+
 graph::ValueId Session::average_of(const std::string& parameter) const { return plans_[0].graph().find(parameter + ".average"); }
 
 void Session::write_weights(const std::vector<io::NamedTensor>& weights) {
@@ -94,13 +98,56 @@ std::vector<io::NamedTensor> Session::read_weights(const model::Network& network
   return weights;
 }
 
+std::vector<graph::ValueId> Session::lasting_values() const {
+  using graph::Role;
+  std::vector<graph::ValueId> lasting;
+  const std::vector<graph::Value>& values = plans_[0].graph().values;
+  for (size_t id = 0; id < values.size(); ++id)
+    if (values[id].role == Role::parameter || values[id].role == Role::running || values[id].role == Role::state ||
+        values[id].role == Role::average)
+      lasting.push_back(static_cast<graph::ValueId>(id));
+  return lasting;
+}
+
+std::vector<StateTensor> Session::read_state() {
+  std::vector<StateTensor> state;
+  for (const graph::ValueId id : lasting_values()) {
+    const Tensor from = plans_[0].tensor(id);
+    state.push_back({plans_[0].graph().value(id).name, std::vector<std::byte>(from.bytes())});
+    device_.download(state.back().bytes.data(), from.data, from.bytes(), *stream_);
+  }
+  stream_->synchronize();
+  return state;
+}
+
+size_t Session::state_bytes() const {
+  size_t bytes = 0;
+  for (const graph::ValueId id : lasting_values()) bytes += plans_[0].tensor(id).bytes();
+  return bytes;
+}
+
+void Session::write_state(const std::vector<StateTensor>& state) {
+  const std::vector<graph::ValueId> lasting = lasting_values();
+  if (state.size() != lasting.size())
+    throw Error(ExitCode::data, fmt::format("the run keeps {} tensors from step to step, not {}", lasting.size(), state.size()));
+  for (size_t i = 0; i < state.size(); ++i) {
+    const Tensor to = plans_[0].tensor(lasting[i]);
+    const std::string& name = plans_[0].graph().value(lasting[i]).name;
+    if (state[i].name != name || state[i].bytes.size() != to.bytes())
+      throw Error(ExitCode::data,
+                  fmt::format("the run needs `{}` of {} bytes, not `{}` of {}", name, to.bytes(), state[i].name, state[i].bytes.size()));
+    device_.upload(to.data, state[i].bytes.data(), to.bytes(), *stream_);
+  }
+  stream_->synchronize();
+}
+
 Scores scores_of(const Metrics& metrics) {
   if (metrics.counted == 0) return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(), 0};
   const double counted = static_cast<double>(metrics.counted);
   return {metrics.loss_sum / counted, static_cast<double>(metrics.correct) / counted, static_cast<int64_t>(metrics.counted)};
 }
 
-Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch) {
+Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch, const std::function<void()>& after_batch) {
   session.clear_metrics();
   StepControl control;
   control.images = static_cast<uint64_t>(count);
@@ -108,6 +155,7 @@ Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch) {
     control.position = static_cast<uint64_t>(position);
     session.write_control(control);
     session.run(plan);
+    after_batch();
   }
   const Metrics metrics = session.read_metrics();
   session.clear_metrics();
@@ -128,6 +176,24 @@ std::vector<io::NamedTensor> initial_weights(const model::Network& network, uint
     weights.push_back(std::move(weight));
   }
   return weights;
+}
+
+std::vector<StateTensor> bytes_of(const std::vector<io::NamedTensor>& weights) {
+  std::vector<StateTensor> tensors;
+  for (const io::NamedTensor& weight : weights) tensors.push_back({weight.name, weight.bytes});
+  return tensors;
+}
+
+std::vector<io::NamedTensor> tensors_of(const std::vector<StateTensor>& weights, const model::Network& network) {
+  std::vector<io::NamedTensor> tensors;
+  for (const StateTensor& weight : weights) {
+    const model::Parameter* parameter = tensors.size() < network.parameters.size() ? &network.parameters[tensors.size()] : nullptr;
+    if (parameter == nullptr || weight.name != parameter->name ||
+        weight.bytes.size() != static_cast<size_t>(parameter->shape.elements()) * bytes_of(DType::f32))
+      throw Error(ExitCode::data, fmt::format("the weights `{}` of {} bytes are none of the network's", weight.name, weight.bytes.size()));
+    tensors.push_back({weight.name, DType::f32, parameter->shape, weight.bytes});
+  }
+  return tensors;
 }
 
 std::string weights_sha256(const std::vector<io::NamedTensor>& weights) {

@@ -1,6 +1,7 @@
 // What a run holds on its device: the images, the arenas, and the plans that share them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,11 @@
 #include "fovea/train/recipe.h"
 
 namespace fovea::train {
+
+struct StateTensor {
+  std::string name;
+  std::vector<std::byte> bytes;
+};
 
 class Session {
  public:
@@ -32,10 +38,17 @@ class Session {
   void write_control(const StepControl& control);
   void clear_metrics();
   Metrics read_metrics();  // waits for what is enqueued
+  void write_metrics(const Metrics& metrics);
 
   // Where the first plan averages a parameter over the steps, both take the weight, and what is read is the average.
   void write_weights(const std::vector<io::NamedTensor>& weights);
   std::vector<io::NamedTensor> read_weights(const model::Network& network);  // in the network's order
+
+  // All that a step leaves to the next one: weights, running statistics, moments, averages. Reading waits for what is enqueued; writing
+  // throws Error (data) unless these are the same tensors.
+  std::vector<StateTensor> read_state();
+  void write_state(const std::vector<StateTensor>& state);
+  size_t state_bytes() const;
 
  private:
   struct Resident {
@@ -44,6 +57,7 @@ class Session {
   };
   const Resident& resident(const data::Images& images);
   graph::ValueId average_of(const std::string& parameter) const;  // no_value if it has none
+  std::vector<graph::ValueId> lasting_values() const;
 
   plan::Assignment assignment_;
   Device& device_;
@@ -63,10 +77,16 @@ struct Scores {
 Scores scores_of(const Metrics& metrics);
 
 // Runs an evaluation plan of `batch` images over all `count` stored images. Throws Error (numeric) if a loss is NaN or infinite.
-Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch);
+// `after_batch` may throw to end it.
+Scores evaluate(
+    Session& session, size_t plan, int64_t count, int64_t batch, const std::function<void()>& after_batch = [] {});
 
 // Drawn on the host, in the network's order.
 std::vector<io::NamedTensor> initial_weights(const model::Network& network, uint64_t seed);
+
+// The same weights without and with their types and shapes, in the network's order. Throws Error (data) where they are not the network's.
+std::vector<StateTensor> bytes_of(const std::vector<io::NamedTensor>& weights);
+std::vector<io::NamedTensor> tensors_of(const std::vector<StateTensor>& weights, const model::Network& network);
 
 std::string weights_sha256(const std::vector<io::NamedTensor>& weights);  // of their bytes, one after another
 

@@ -16,6 +16,26 @@ constexpr size_t training_plan = 0;
 constexpr int64_t timed_every = 256;             // steps between two whose parts are timed, which costs a clock read per part
 constexpr double seconds_between_reports = 0.1;  // reading the metrics waits for the device
 
+// Settings that depend on the machine or on the data.
+void settle(Recipe& recipe, int64_t images) {
+  if (recipe.backend.empty()) {
+    recipe.backend = default_backend();
+    recipe.origin["backend"] = "the fastest of this machine";
+  }
+  if (recipe.threads == 0) {
+    recipe.threads = usable_cores();
+    recipe.origin["threads"] = "the cores of this machine";
+  }
+  if (recipe.batch > images) {
+    recipe.batch = images;
+    recipe.origin["batch"] = "all training images";
+  }
+  if (recipe.micro_batches > recipe.batch) {
+    recipe.micro_batches = recipe.batch;
+    recipe.origin["micro_batches"] = "as many as images of the batch";
+  }
+}
+
 }  // namespace
 
 std::string default_backend() {
@@ -32,15 +52,14 @@ Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data:
       data_(own ? prepare(recipe, std::move(*own), network_) : load_training_data(recipe, network_)),
       plateau_(recipe),
       patience_(recipe.min_delta) {
-  if (recipe_.backend.empty()) recipe_.backend = default_backend();
-  if (recipe_.threads == 0) recipe_.threads = usable_cores();
-  recipe_.batch = std::min(recipe_.batch, data_.dataset.train.count);
-  recipe_.micro_batches = std::min(recipe_.micro_batches, recipe_.batch);
+  settle(recipe_, data_.dataset.train.count);
   backend_ = open_backend(recipe_.backend);
   memory_at_first_ = backend_->device().memory_status();
   make_plans();
   session_->write_weights(initial_weights(network_, static_cast<uint64_t>(recipe_.seed)));
 }
+
+Trainer::~Trainer() = default;
 
 // One plan for full batches, one for the last partial batch, and one for each set of images to evaluate on.
 void Trainer::make_plans() {
@@ -74,104 +93,146 @@ void Trainer::make_plans() {
 }
 
 TrainResult Trainer::train() {
-  TrainResult result;
-  result.info = info();
-  callbacks_.on_start(result.info);
-
-  for (int64_t epoch = 0; epoch < recipe_.epochs && result.stopped == Stopped::at_the_end; ++epoch) {
-    Epoch record = train_epoch(epoch);
-    judge(record, result);
-    result.history.push_back(record);
+  callbacks_.on_start(info());
+  between_steps();
+  while (state_.epoch < recipe_.epochs && state_.stopped == Stopped::at_the_end) {
+    Epoch record = train_epoch();
+    judge(record);
     callbacks_.on_epoch(record);
+    between_steps();
   }
+  if (saver_ && !saver_->has(state_)) save();
   if (recipe_.keep == "last") {
-    result.kept_epoch = result.history.back().epoch;
-    result.model.weights = session_->read_weights(network_);
+    state_.kept_epoch = state_.history.back().epoch;
+    state_.kept = bytes_of(session_->read_weights(network_));
   }
-
-  session_->write_weights(result.model.weights);
-  result.test = evaluate(*session_, test_plan_, data_.dataset.test.count, recipe_.batch);
-  result.train_seconds = train_seconds_;
-  result.images_per_second = static_cast<double>(std::ssize(result.history) * data_.dataset.train.count) / train_seconds_;
-  result.seconds_to_first_step = seconds_to_first_step_;
-  const MemoryStatus memory = backend_->device().memory_status();
-  result.device_bytes = memory_at_first_.free > memory.free ? memory_at_first_.free - memory.free : 0;
-  result.late_allocations = step_ > 2 ? memory.allocations - memory_at_second_step_.allocations : 0;
-  result.launches = session_->launches(training_plan);
-  result.model.network = network_;
-  result.model.preprocessing = data_.preprocessing;
-  result.model.classes = data_.dataset.classes;
-  result.model.positive = recipe_.positive;
+  TrainResult result = tested();
+  if (saver_) saver_->finish();
   return result;
 }
 
-void Trainer::judge(Epoch& record, TrainResult& result) {
-  const data::Images* images = data_.validated();
-  if (images == nullptr) return;
-  record.valid = evaluate(*session_, valid_plan_, images->count, recipe_.batch);
-  const double figure = watched_figure(recipe_, *record.valid);
-  plateau_.observe(figure);
-  patience_.observe(figure);
-  if (recipe_.early_stopping > 0 && patience_.waited() >= recipe_.early_stopping && record.epoch < recipe_.epochs)
-    result.stopped = Stopped::early;
-  if (figure <= best_figure_) return;
-  best_figure_ = figure;
-  result.best_epoch = record.epoch;
-  if (recipe_.keep != "best") return;
-  result.kept_epoch = record.epoch;
-  result.model.weights = session_->read_weights(network_);
-}
-
-Epoch Trainer::train_epoch(int64_t epoch) {
-  const int64_t count = data_.dataset.train.count;
-  Epoch record;
-  record.epoch = epoch + 1;
-  session_->clear_metrics();
-  data_seconds_ = timed_seconds_ = 0;
+Epoch Trainer::train_epoch() {
+  if (state_.position == 0) {
+    session_->clear_metrics();
+    state_.epoch_seconds = state_.data_seconds = state_.timed_seconds = 0;
+  }
+  seconds_before_ = state_.epoch_seconds;
+  checked_ = state_.position;
   since_epoch_.restart();
   since_progress_.restart();
-  int64_t checked = 0;  // images whose losses are known to be finite
-  for (int64_t position = 0; position < count; position += recipe_.batch) {
-    record.learning_rate = train_step(epoch, position);
-    const int64_t done = std::min(position + recipe_.batch, count);
-    if (since_progress_.seconds() < seconds_between_reports && done < count) continue;
-    const Metrics metrics = session_->read_metrics();
-    if (metrics.non_finite > 0) throw_non_finite(epoch, checked, done);
-    checked = done;
-    record.train = scores_of(metrics);
-    record.seconds = since_epoch_.seconds();
-    record.images_per_second = static_cast<double>(done) / record.seconds;
-    record.data_share = timed_seconds_ > 0 ? data_seconds_ / timed_seconds_ : 0;
-    const double images_left = static_cast<double>((recipe_.epochs - epoch) * count - done);
-    callbacks_.on_progress(
-        {record.epoch, done, count, record.train, record.images_per_second, record.data_share, images_left / record.images_per_second});
-    since_progress_.restart();
+  const int64_t count = data_.dataset.train.count;
+  while (state_.position < count) {
+    train_step();
+    if (since_progress_.seconds() >= seconds_between_reports || state_.position == count) report();
+    between_steps();
   }
-  train_seconds_ += record.seconds;
-  return record;
+  return record();
 }
 
-double Trainer::train_step(int64_t epoch, int64_t position) {
-  const double rate = plateau_.share() * learning_rate(recipe_, step_, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
-  session_->write_control(control(epoch, position, rate));
-  const size_t index = plan_at(position);
-  if (position / recipe_.batch % timed_every == std::min(timed_every, steps_per_epoch()) / 2) {  // at least one in each epoch
+void Trainer::train_step() {
+  const double rate = plateau_.share() * learning_rate(recipe_, state_.step, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
+  session_->write_control(control(state_.position, rate));
+  const size_t index = plan_at(state_.position);
+  if (state_.position / recipe_.batch % timed_every == std::min(timed_every, steps_per_epoch()) / 2) {  // at least one in each epoch
     run_timed(index);
   } else {
     session_->run(index);
   }
-  if (step_ == 1) memory_at_second_step_ = backend_->device().memory_status();
-  if (++step_ == 1) seconds_to_first_step_ = seconds_since_process_start();
-  return rate;
+  state_.learning_rate = rate;
+  state_.position = std::min(state_.position + recipe_.batch, data_.dataset.train.count);
+  ++state_.step;
+  ++steps_here_;
+  if (steps_here_ == 1) seconds_to_first_step_ = seconds_since_process_start();
+  if (steps_here_ == 2) memory_at_second_step_ = backend_->device().memory_status();
 }
 
-StepControl Trainer::control(int64_t epoch, int64_t position, double rate) const {
+void Trainer::judge(Epoch& record) {
+  if (const data::Images* images = data_.validated()) {
+    record.valid = evaluate_on(valid_plan_, *images);
+    const double figure = watched_figure(recipe_, *record.valid);
+    plateau_.observe(figure);
+    patience_.observe(figure);
+    if (recipe_.early_stopping > 0 && patience_.waited() >= recipe_.early_stopping && record.epoch < recipe_.epochs)
+      state_.stopped = Stopped::early;
+    if (figure > state_.best_figure) {
+      state_.best_figure = figure;
+      state_.best_epoch = record.epoch;
+      if (recipe_.keep == "best") {
+        state_.kept_epoch = record.epoch;
+        state_.kept = bytes_of(session_->read_weights(network_));
+      }
+    }
+  }
+  state_.history.push_back(record);
+  state_.train_seconds += record.seconds;
+  ++state_.epoch;
+  state_.position = 0;
+}
+
+Scores Trainer::evaluate_on(size_t plan, const data::Images& images) {
+  return evaluate(*session_, plan, images.count, recipe_.batch, [&] {
+    if (callbacks_.stop_requested()) stop();
+  });
+}
+
+void Trainer::look() {
+  state_.metrics = session_->read_metrics();
+  state_.epoch_seconds = seconds_before_ + since_epoch_.seconds();
+  if (state_.metrics.non_finite > 0) throw_non_finite();
+  checked_ = state_.position;
+}
+
+void Trainer::report() {
+  look();
+  const Epoch so_far = record();
+  const int64_t count = data_.dataset.train.count;
+  const double images_left = static_cast<double>((recipe_.epochs - state_.epoch) * count - state_.position);
+  callbacks_.on_progress({so_far.epoch, state_.position, count, so_far.train, so_far.images_per_second, so_far.data_share,
+                          images_left / so_far.images_per_second});
+  since_progress_.restart();
+}
+
+Epoch Trainer::record() const {
+  Epoch record;
+  record.epoch = state_.epoch + 1;
+  record.learning_rate = state_.learning_rate;
+  record.train = scores_of(state_.metrics);
+  record.seconds = state_.epoch_seconds;
+  record.images_per_second = static_cast<double>(state_.position) / record.seconds;
+  record.data_share = state_.timed_seconds > 0 ? state_.data_seconds / state_.timed_seconds : 0;
+  return record;
+}
+
+TrainResult Trainer::tested() {
+  TrainResult result;
+  result.info = info();
+  result.history = state_.history;
+  result.kept_epoch = state_.kept_epoch;
+  result.best_epoch = state_.best_epoch;
+  result.stopped = state_.stopped;
+  result.model = model();
+  result.model.weights = tensors_of(state_.kept, network_);
+  session_->write_weights(result.model.weights);
+  result.test = evaluate_on(test_plan_, data_.dataset.test);
+  result.train_seconds = state_.train_seconds;
+  result.images_per_second = static_cast<double>(std::ssize(result.history) * data_.dataset.train.count) / result.train_seconds;
+  result.seconds_to_first_step = seconds_to_first_step_;
+  const MemoryStatus memory = backend_->device().memory_status();
+  result.device_bytes = memory_at_first_.free > memory.free ? memory_at_first_.free - memory.free : 0;
+  result.late_allocations = steps_here_ > 2 ? memory.allocations - memory_at_second_step_.allocations : 0;
+  result.launches = session_->launches(training_plan);
+  return result;
+}
+
+SavedModel Trainer::model() const { return {network_, data_.preprocessing, data_.dataset.classes, recipe_.positive, {}}; }
+
+StepControl Trainer::control(int64_t position, double rate) const {
   StepControl control;
   control.seed = static_cast<uint64_t>(recipe_.seed);
   control.position = static_cast<uint64_t>(position);
   control.images = static_cast<uint64_t>(data_.dataset.train.count);
-  control.epoch = static_cast<uint32_t>(epoch);
-  control.step = static_cast<uint32_t>(step_);
+  control.epoch = static_cast<uint32_t>(state_.epoch);
+  control.step = static_cast<uint32_t>(state_.step);
   control.learning_rate = static_cast<float>(rate);
   return control;
 }
@@ -186,8 +247,8 @@ void Trainer::run_timed(size_t index) {
   std::vector<double> seconds(plan.steps().size());
   plan.run_timed(session_->stream(), seconds);
   for (size_t i = 0; i < seconds.size(); ++i) {
-    timed_seconds_ += seconds[i];
-    if (plan.steps()[i].name == data_node) data_seconds_ += seconds[i];
+    state_.timed_seconds += seconds[i];
+    if (plan.steps()[i].name == data_node) state_.data_seconds += seconds[i];
   }
 }
 
@@ -195,17 +256,17 @@ int64_t Trainer::steps_per_epoch() const { return (data_.dataset.train.count + r
 
 // The flag has kept the weights as they were before the step that raised it: the steps since the last look are run again, each part
 // watched.
-void Trainer::throw_non_finite(int64_t epoch, int64_t first, int64_t last) {
-  const int64_t first_step = step_ - (last - first + recipe_.batch - 1) / recipe_.batch;
-  for (int64_t position = first; position < last; position += recipe_.batch) {
-    StepControl again = control(epoch, position, 0);
-    again.step = static_cast<uint32_t>(first_step + (position - first) / recipe_.batch);
+void Trainer::throw_non_finite() {
+  const int64_t first_step = state_.step - (state_.position - checked_ + recipe_.batch - 1) / recipe_.batch;
+  for (int64_t position = checked_; position < state_.position; position += recipe_.batch) {
+    const int64_t step = first_step + (position - checked_) / recipe_.batch;
+    StepControl again = control(position, 0);
+    again.step = static_cast<uint32_t>(step);
     session_->write_control(again);
     if (const auto found = plan::find_non_finite(session_->plan(plan_at(position)), backend_->device(), session_->stream()))
       throw Error(ExitCode::numeric,
                   fmt::format("layer `{}` gives {} values that are NaN or infinite, of {}", found->layer, found->count, found->elements))
-          .note(fmt::format("in epoch {}, step {} of the run, in `{}` ({})", epoch + 1, first_step + (position - first) / recipe_.batch,
-                            found->value, found->step))
+          .note(fmt::format("in epoch {}, step {} of the run, in `{}` ({})", state_.epoch + 1, step, found->value, found->step))
           .help("a smaller learning_rate usually helps; so do other initial weights or another normalisation");
   }
   throw Error(ExitCode::internal, "a loss was NaN or infinite, but the same steps run again show none");

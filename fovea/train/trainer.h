@@ -4,13 +4,12 @@
 #include "fovea/base/clock.h"
 #include "fovea/train/callbacks.h"
 #include "fovea/train/recipe.h"
+#include "fovea/train/run_state.h"
 #include "fovea/train/saved_model.h"
-#include "fovea/train/schedule.h"
+#include "fovea/train/saver.h"
 #include "fovea/train/training_data.h"
 
 namespace fovea::train {
-
-enum class Stopped : uint8_t { at_the_end, early };
 
 struct TrainResult {
   RunInfo info;
@@ -32,19 +31,37 @@ class Trainer {
  public:
   // Reads data and network, makes and places the plans. `own`: instead of the data that the recipe names.
   Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own = std::nullopt);
-  TrainResult train();
+  ~Trainer();
+
+  // From now on checkpoints are kept in `folder`: as often as save_every says, when the run is asked to stop, and when all epochs are done.
+  void save_in(const std::filesystem::path& folder);
+  // Goes on from the newest checkpoint in that folder; without one, from the start. Throws Error (data) if it is of another run.
+  void resume();
+
+  TrainResult train();                              // throws Error (requeue) if a callback asks it to stop
   const Recipe& recipe() const { return recipe_; }  // with backend, threads and batch as they are used
 
  private:
   void make_plans();
-  Epoch train_epoch(int64_t epoch);
-  double train_step(int64_t epoch, int64_t position);  // returns the learning rate
-  void judge(Epoch& record, TrainResult& result);      // validates, keeps weights
+  Epoch train_epoch();
+  void train_step();
+  void judge(Epoch& record);  // validates, keeps weights
+  Scores evaluate_on(size_t plan, const data::Images& images);
+  void look();  // at the metrics
+  void report();
+  Epoch record() const;  // of this epoch so far
   void run_timed(size_t plan);
-  [[noreturn]] void throw_non_finite(int64_t epoch, int64_t first, int64_t last);
+  [[noreturn]] void throw_non_finite();
+
+  void between_steps();  // saves what is due, and stops
+  void save();
+  void restore(const Checkpoint& checkpoint, const std::string& file);
+  [[noreturn]] void stop();
 
   RunInfo info() const;
-  StepControl control(int64_t epoch, int64_t position, double rate) const;
+  SavedModel model() const;  // without weights
+  TrainResult tested();
+  StepControl control(int64_t position, double rate) const;
   size_t plan_at(int64_t position) const;
   int64_t steps_per_epoch() const;
 
@@ -56,14 +73,16 @@ class Trainer {
   std::unique_ptr<Session> session_;
   size_t remainder_plan_ = 0, valid_plan_ = 0, test_plan_ = 0;
 
-  MemoryStatus memory_at_first_, memory_at_second_step_;
+  RunState state_;  // but for these two, until it is saved
   Plateau plateau_;
   Patience patience_;
-  double best_figure_ = -std::numeric_limits<double>::infinity();
-  int64_t step_ = 0;
-  double train_seconds_ = 0, seconds_to_first_step_ = 0;
-  double data_seconds_ = 0, timed_seconds_ = 0;  // of the steps of this epoch that were timed
+  int64_t checked_ = 0;        // images of this epoch whose losses are known to be finite
+  int64_t steps_here_ = 0;     // updates by this process
+  double seconds_before_ = 0;  // of this epoch, in processes before this one
+  double seconds_to_first_step_ = 0;
+  MemoryStatus memory_at_first_, memory_at_second_step_;
   Stopwatch since_progress_, since_epoch_;
+  std::unique_ptr<Saver> saver_;
 };
 
 std::string default_backend();  // the fastest that this machine has

@@ -38,10 +38,10 @@ TEST(Train, LeavesItsFilesAndEvalGivesTheSameAccuracy) {
   EXPECT_EQ(train.error, "");
   EXPECT_TRUE(has(train.out, "epoch 2/2  loss ")) << train.out;
   EXPECT_FALSE(has(train.out, "\r")) << "a bar where there is no terminal";
-  for (const std::string file : {"recipe.toml", "history.csv", "model.safetensors", "result.json"})
+  for (const std::string file : {"config.toml", "history.csv", "best.safetensors", "last.ckpt", "log.txt", "result.json"})
     EXPECT_TRUE(std::filesystem::exists(program.path("out") / file)) << file;
   const json result = json::parse(read_file(program.path("out/result.json")));
-  for (const std::string model : {"{}/out", "{}/out/model.safetensors"}) {
+  for (const std::string model : {"{}/out", "{}/out/best.safetensors"}) {
     const Ran eval = program.run("eval " + model + " --data synthetic:8x8x1:4:50:30 --json --batch 7");
     ASSERT_EQ(eval.code, 0) << eval.error;
     const json line = json::parse(eval.out);
@@ -54,11 +54,11 @@ TEST(Train, LeavesItsFilesAndEvalGivesTheSameAccuracy) {
   EXPECT_TRUE(has(program.run("eval {}/out --data synthetic:8x8x1:4:50:30").out, "tiny on 30 test images of random pixels"));
 }
 
-// docs/results.md: `fovea train FOLDER/recipe.toml --out ANOTHER` does the same again.
+// docs/results.md: `fovea train FOLDER/config.toml --out ANOTHER` does the same again.
 TEST(Train, ItsRecipeDoesTheSameAgain) {
   const Program program;
   ASSERT_EQ(program.train("--optimizer adam --mirror --crop-padding 1 --seed 5 --no-claims --mean 0.4 --deviation 0.3").code, 0);
-  const Ran again = program.run("train {}/out/recipe.toml --out {}/again");
+  const Ran again = program.run("train {}/out/config.toml --out {}/again");
   ASSERT_EQ(again.code, 0) << again.error;
   const json first = json::parse(read_file(program.path("out/result.json"))),
              second = json::parse(read_file(program.path("again/result.json")));
@@ -172,7 +172,7 @@ TEST(Bench, ColdCachesTakeCopies) {
 TEST(Table, PutsRunsBesideEachOther) {
   const Program program;
   ASSERT_EQ(program.train("--backend eigen").code, 0);
-  ASSERT_EQ(program.run("train {}/out/recipe.toml --backend reference --out {}/other").code, 0);
+  ASSERT_EQ(program.run("train {}/out/config.toml --backend reference --out {}/other").code, 0);
   const Ran table = program.run("table {}/out/result.json {}/other/result.json");
   ASSERT_EQ(table.code, 0) << table.error;
   EXPECT_TRUE(has(table.out, "reference")) << table.out;

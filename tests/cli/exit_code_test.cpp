@@ -28,7 +28,7 @@ TEST_P(ExitCodes, ComeWithOneMessage) {
   EXPECT_TRUE(ran.error.starts_with("error: ")) << ran.error;
   EXPECT_EQ(ran.error.find("error: ", 1), std::string::npos) << ran.error;
   EXPECT_EQ(ran.out, "");
-  EXPECT_FALSE(std::filesystem::exists(program.path("out/recipe.toml")));  // refused before anything is left behind
+  EXPECT_FALSE(std::filesystem::exists(program.path("out/config.toml")));  // refused before anything is left behind
 }
 
 const std::string tiny = "train --quiet --out {}/out --model {}/tiny.toml ";
@@ -38,7 +38,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Failure{"", 2, "--help"}, Failure{"trian x", 2, "did you mean `train`?"}, Failure{"train --speed 5", 2, "--speed"},
                     Failure{"train --epochs", 2, "--epochs"}, Failure{tiny + "--data synthetic:8x8x1:4 --epochs many", 2, "--epochs"},
                     Failure{"eval {}", 2, "--data"}, Failure{"plan --phase testing --model lenet5", 2, "--phase"},
-                    Failure{tiny, 3, "--data"}, Failure{tiny + "--data synthetic:8x8x1:4 --epochs 0", 3, "`epochs` is 0"},
+                    Failure{"train --resume {} --epochs 3", 2, "--resume"}, Failure{"train --resume {}/absent", 4, "no config.toml"},
+                    Failure{tiny + "--data synthetic:8x8x1:4 --save-every often", 3, "\"10 min\""}, Failure{tiny, 3, "--data"},
+                    Failure{tiny + "--data synthetic:8x8x1:4 --epochs 0", 3, "`epochs` is 0"},
                     Failure{"train --quiet --out {}/out --data digits --model {}/broken_model.toml", 3, "broken_model.toml:4"},
                     Failure{"models {}/broken_model.toml", 3, "meant to be `kernel`?"},
                     Failure{"train {}/broken_recipe.toml", 3, "broken_recipe.toml:3"}, Failure{"models lenet6", 3, "lenet5"},

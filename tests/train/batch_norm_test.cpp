@@ -79,7 +79,7 @@ class NormedRun : public TinyRun {
 
 void expect_saved_model_to_evaluate_the_same(const NormedRun& run) {
   const TrainResult result = run.train();
-  save_model(run.path("model.safetensors"), result.model);
+  save_model(run.path("best.safetensors"), result.model);
   const SavedModel model = load_model(run.path(""));
   EXPECT_EQ(model.network.outputs, 4);
   EXPECT_EQ(model.weights.size(), model.network.parameters.size());

@@ -89,6 +89,7 @@ const Flags all_flags = {{"data", "mnist:some dir"},
                          {"mirror", "true"},
                          {"crop_padding", "4"},
                          {"claims", "false"},
+                         {"save_every", "250 steps"},
                          {"replay", "false"}};
 
 TEST(Recipe, EveryKeyComesBackFromItsText) {

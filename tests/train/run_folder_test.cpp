@@ -1,5 +1,5 @@
 // What a run leaves: its files, and a model that is whole in one of them.
-#include "fovea/train/run_folder.h"
+#include "fovea/train/run.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -62,7 +62,7 @@ TEST(ResultJson, TakesTextThatIsNotUtf8) {
   result.info.data = "caf\xe9";
   EXPECT_EQ(nlohmann::json::parse(result_json(run.recipe, result))["data"], "caf\xef\xbf\xbd");
   result.model.classes[0] = "\xff";
-  save_model(run.path("model.safetensors"), result.model);
+  save_model(run.path("best.safetensors"), result.model);
   EXPECT_EQ(load_model(run.path("")).classes[0], "\xef\xbf\xbd");
 }
 
@@ -71,10 +71,11 @@ TEST(WriteRun, LeavesTheDocumentedFiles) {
   run.recipe.out = run.path("out").string();
   run.recipe.epochs = 2;
   run.recipe.valid = "test";
-  const std::filesystem::path folder = make_run_folder(run.recipe, Existing::refuse);
-  write_recipe(folder, run.recipe);
-  const TrainResult result = run.train();
-  write_run(folder, run.recipe, result);
+  run.recipe.save_every = "1 epoch";
+  Callbacks silent;
+  const std::filesystem::path folder = run.recipe.out;
+  const FinishedRun finished = start_run(run.recipe, Existing::refuse, silent);
+  const TrainResult& result = finished.result;
   std::set<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) files.insert(entry.path().filename());
   EXPECT_EQ(files, documented("## The folder of a run"));
@@ -88,7 +89,7 @@ TEST(WriteRun, LeavesTheDocumentedFiles) {
   const nlohmann::json json = nlohmann::json::parse(read_file(folder / "result.json"));
   EXPECT_EQ(json["best_epoch"], result.best_epoch);
   EXPECT_EQ(json["stopped_early"], false);
-  EXPECT_EQ(recipe_text(read_recipe(folder / "recipe.toml", {})), recipe_text(run.recipe));
+  EXPECT_EQ(recipe_text(read_recipe(folder / "config.toml", {})), recipe_text(finished.recipe));
 }
 
 TEST(RunFolder, IsNotReplacedUnlessAskedTo) {
@@ -96,12 +97,14 @@ TEST(RunFolder, IsNotReplacedUnlessAskedTo) {
   run.recipe.out = run.path("out").string();
   const std::filesystem::path folder = make_run_folder(run.recipe, Existing::refuse);
   EXPECT_EQ(make_run_folder(run.recipe, Existing::refuse), folder);  // nothing in it yet
-  write_recipe(folder, run.recipe);
+  write_config(folder, run.recipe);
   write_run(folder, run.recipe, run.train());
   EXPECT_NE(error_text(ExitCode::usage, [&] { make_run_folder(run.recipe, Existing::refuse); }).find("--overwrite"), std::string::npos);
   EXPECT_TRUE(std::filesystem::exists(folder / "result.json"));
   make_run_folder(run.recipe, Existing::overwrite);
-  for (const std::string stale : {"result.json", "model.safetensors", "history.csv"}) EXPECT_FALSE(std::filesystem::exists(folder / stale));
+  clear_run_folder(folder);
+  for (const std::string stale : {"config.toml", "result.json", "best.safetensors", "history.csv"})
+    EXPECT_FALSE(std::filesystem::exists(folder / stale));
 }
 
 TEST(RunFolder, WithoutANameIsTheFirstFreeOne) {
@@ -125,7 +128,7 @@ TEST(SavedModel, GivesTheAccuracyOfItsRun) {
   TinyRun run;
   run.recipe.epochs = 3;
   const TrainResult result = run.train();
-  save_model(run.path("model.safetensors"), result.model);
+  save_model(run.path("best.safetensors"), result.model);
   const SavedModel model = load_model(run.path(""));  // the folder will do
   EXPECT_EQ(model.preprocessing.mean, result.model.preprocessing.mean);
   EXPECT_EQ(model.preprocessing.deviation, result.model.preprocessing.deviation);
@@ -159,7 +162,7 @@ TEST(SavedModel, KeepsTheClassesOfAYesOrNoQuestion) {
 TEST(SavedModel, ThatIsNoneOrDamagedIsRefused) {
   TinyRun run;
   const SavedModel whole = run.train().model;
-  const std::filesystem::path file = run.path("model.safetensors");
+  const std::filesystem::path file = run.path("best.safetensors");
   const auto refused = [&](const SavedModel& model) {
     save_model(file, model);
     return error_text(ExitCode::data, [&] { load_model(file); });

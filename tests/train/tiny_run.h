@@ -48,6 +48,7 @@ layers = [
     return Trainer(recipe, silent).train();
   }
   std::filesystem::path path(const std::string& name) const { return folder_.path() / name; }
+  void plant(const std::string& name, std::string_view text) const { folder_.plant(name, text); }
 
   Recipe recipe;
 

@@ -1,0 +1,73 @@
+// How a run is saved between two steps, and goes on from there.
+#include <fmt/format.h>
+
+#include "fovea/base/error.h"
+#include "fovea/train/trainer.h"
+
+namespace fovea::train {
+
+void Trainer::save_in(const std::filesystem::path& folder) {
+  saver_ = std::make_unique<Saver>(RunPlace{folder, save_every(recipe_.save_every), run_identity(recipe_, network_, data_), model()},
+                                   callbacks_);
+  const size_t weights = static_cast<size_t>(network_.parameter_elements()) * bytes_of(DType::f32);
+  saver_->check_space(session_->state_bytes() + (recipe_.keep == "best" ? weights : 0), weights);
+}
+
+void Trainer::between_steps() {
+  if (callbacks_.stop_requested()) stop();
+  if (saver_ && saver_->due(state_)) save();
+}
+
+void Trainer::save() {
+  if (0 < state_.position && state_.position < data_.dataset.train.count) look();
+  state_.plateau = plateau_.state();
+  state_.patience = patience_.state;
+  saver_->save({saver_->identity(), state_, session_->read_state()});
+}
+
+void Trainer::stop() {
+  Error stopped(ExitCode::requeue,
+                fmt::format("stopped in epoch {} after {} updates, as asked", std::min(state_.epoch + 1, recipe_.epochs), state_.step));
+  if (saver_) {
+    if (!saver_->has(state_)) save();
+    saver_->finish();
+    stopped.help(fmt::format("`fovea train --resume {}` goes on", saver_->folder().string()));
+  }
+  throw stopped;
+}
+
+void Trainer::resume() {
+  const std::optional<LoadedCheckpoint> loaded = load_checkpoint(saver_->folder());
+  if (!loaded) {
+    callbacks_.on_note({Note::Kind::resumed, "no checkpoint was saved: starting with step 0"});
+    return;
+  }
+  if (!loaded->warning.empty()) callbacks_.on_note({Note::Kind::warning, loaded->warning});
+  restore(loaded->checkpoint, loaded->file.string());
+  callbacks_.on_note({Note::Kind::resumed, fmt::format("going on from {}: epoch {}, after step {}", loaded->file.string(),
+                                                       std::min(state_.epoch + 1, recipe_.epochs), state_.step)});
+}
+
+void Trainer::restore(const Checkpoint& checkpoint, const std::string& file) {
+  check_same_run(checkpoint.identity, saver_->identity(), file);
+  const RunState& state = checkpoint.state;
+  const int64_t images = data_.dataset.train.count;
+  const bool whole_batches = state.position % recipe_.batch == 0 || state.position == images;
+  if (state.epoch < 0 || state.epoch > recipe_.epochs || state.position < 0 || state.position > images || !whole_batches ||
+      state.step != state.epoch * steps_per_epoch() + (state.position + recipe_.batch - 1) / recipe_.batch ||
+      std::ssize(state.history) != state.epoch)
+    throw Error(ExitCode::data,
+                fmt::format("the checkpoint is after update {} in epoch {} with {} of {} images and a history of {} epochs, "
+                            "which does not fit together",
+                            state.step, state.epoch + 1, state.position, images, state.history.size()))
+        .at(file);
+  tensors_of(state.kept, network_);  // throws
+  session_->write_state(checkpoint.tensors);
+  session_->write_metrics(state.metrics);
+  state_ = state;
+  plateau_.restore(state.plateau);
+  patience_.state = state.patience;
+  saver_->take_note(state_);
+}
+
+}  // namespace fovea::train
