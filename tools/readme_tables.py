@@ -82,9 +82,20 @@ def rows_of_time(record):
         yield [record["experiment"], label, f"{record['median'][label]:,.3g} s", str(len(values)), machine_of(record), *origin_of(record)]
 
 
+def rows_of_scaling(record):
+    setting, ratio, median = record["configuration"], record["ratio"], record["median"]
+    few, many = setting["threads"]
+    grown = {what: median[f"{what} on {many}"] / median[f"{what} on {few}"] for what in ("images/s", "FLOP/s of the roof")}
+    yield [f"{setting['model']}, batch {setting['batch']:,}, {setting['backend']}, {few} to {many} threads",
+           f"{grown['images/s']:.2f} times", f"{grown['FLOP/s of the roof']:.2f} times", f"**{ratio['median']:.2f}**",
+           f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])), machine_of(record), *origin_of(record)]
+
+
 TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers
     ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),
     ("images/s", rows_of_speed, ["Training speed, images/s", "of", "beside", "ratio:", "lowest – highest:", "rounds:", "machine", "measured"]),
+    ("per second", rows_of_scaling,
+     ["Scaling", "images/s", "multiply-adds in registers", "share:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("s", rows_of_time, ["Time", "of", "median:", "runs:", "machine", "measured"]),
 ]
 UNTABLED = {"us"}  # of single operators: far too many for a README

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "fovea/backend/registry.h"
 #include "fovea/base/thread.h"
@@ -36,9 +37,22 @@ std::vector<int> counts_of(const Device& device, int threads) {
 
 std::string mib(int64_t bytes) { return report::grouped(static_cast<double>(bytes) / (1 << 20), 0); }
 
-void print_device(Backend& backend, int threads) {
+struct Roofs {
+  int threads;
+  double flops, read_cached, read, triad;  // per second
+};
+
+std::vector<Roofs> roofs_of(study::Machine& machine, const std::vector<int>& counts) {
+  const int64_t cached = machine.last_level_cache() / 4, beyond = machine.beyond_caches();
+  std::vector<Roofs> roofs;
+  for (const int count : counts)
+    roofs.push_back({count, machine.flops(count), machine.bandwidth(Load::Kind::read, count, cached),
+                     machine.bandwidth(Load::Kind::read, count, beyond), machine.bandwidth(Load::Kind::triad, count, beyond)});
+  return roofs;
+}
+
+void print_table(study::Machine& machine, const std::vector<int>& counts) {
   using report::Align;
-  study::Machine machine(backend);
   const int64_t cached = machine.last_level_cache() / 4, beyond = machine.beyond_caches();
   std::vector<report::Column> columns = {{"threads", Align::right, {}},
                                          {"GFLOP/s", Align::right, {}},
@@ -46,37 +60,60 @@ void print_device(Backend& backend, int threads) {
                                          {fmt::format("read {} MiB, GB/s", mib(cached)), Align::right, {}},
                                          {fmt::format("read {} MiB, GB/s", mib(beyond)), Align::right, {}},
                                          {fmt::format("triad {} MiB, GB/s", mib(beyond)), Align::right, {}}};
-  double first = 0;
-  for (const int count : counts_of(backend.device(), threads)) {
-    const double flops = machine.flops(count);
-    if (first == 0) first = flops;
-    const auto bandwidth = [&](Load::Kind kind, int64_t bytes) { return report::grouped(1e-9 * machine.bandwidth(kind, count, bytes), 1); };
-    const std::vector<std::string> cells = {std::to_string(count),
-                                            report::grouped(1e-9 * flops, 1),
-                                            fmt::format("{:.2f}", flops / first),
-                                            bandwidth(Load::Kind::read, cached),
-                                            bandwidth(Load::Kind::read, beyond),
-                                            bandwidth(Load::Kind::triad, beyond)};
+  const std::vector<Roofs> roofs = roofs_of(machine, counts);
+  for (const Roofs& roof : roofs) {
+    const auto giga = [](double rate) { return report::grouped(1e-9 * rate, 1); };
+    const std::vector<std::string> cells = {
+        std::to_string(roof.threads), giga(roof.flops), fmt::format("{:.2f}", roof.flops / roofs.front().flops),
+        giga(roof.read_cached),       giga(roof.read),  giga(roof.triad)};
     for (size_t i = 0; i < cells.size(); ++i) columns[i].cells.push_back(cells[i]);
   }
   fmt::print("{}\n{}\n", machine.device(), report::columns_text(columns, report::Style::terminal));
 }
 
-void print_all(int threads) {
+void print_json(study::Machine& machine, const std::vector<int>& counts) {
+  for (const Roofs& roof : roofs_of(machine, counts))
+    fmt::print("{}\n", nlohmann::json{{"device", machine.device()},
+                                      {"threads", roof.threads},
+                                      {"flops_per_second", roof.flops},
+                                      {"cached_bytes", machine.last_level_cache() / 4},
+                                      {"cached_read_bytes_per_second", roof.read_cached},
+                                      {"memory_bytes", machine.beyond_caches()},
+                                      {"memory_read_bytes_per_second", roof.read},
+                                      {"memory_triad_bytes_per_second", roof.triad}}
+                           .dump());
+}
+
+enum class Style : uint8_t { table, json };
+
+void print_all(int threads, Style style) {
   for (const BackendEntry& entry : list_backends()) {
     if (!entry.absent_because.empty()) continue;
     const std::unique_ptr<Backend> backend = open_backend(entry.name);
-    if (dynamic_cast<LoadMaker*>(backend.get()) != nullptr) print_device(*backend, threads);
+    if (dynamic_cast<LoadMaker*>(backend.get()) == nullptr) continue;
+    study::Machine machine(*backend);
+    const std::vector<int> counts = counts_of(backend->device(), threads);
+    if (style == Style::json)
+      print_json(machine, counts);
+    else
+      print_table(machine, counts);
   }
 }
 
 }  // namespace
 
 void add_machine(CLI::App& program) {
+  struct Arguments {
+    int threads = 0;
+    bool json = false;
+  };
   CLI::App* command = program.add_subcommand("machine", description);
-  const auto threads = std::make_shared<int>(0);
-  command->add_option("--threads", *threads, "of the processor (default: 1, 2, 4, ... cores)")->type_name("N")->check(CLI::Range(1, 4096));
-  command->callback([threads] { print_all(*threads); });
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("--threads", arguments->threads, "of the processor (default: 1, 2, 4, ... cores)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096));
+  command->add_flag("--json", arguments->json, "print a JSON object for each device and number of threads");
+  command->callback([arguments] { print_all(arguments->threads, arguments->json ? Style::json : Style::table); });
 }
 
 }  // namespace fovea::cli

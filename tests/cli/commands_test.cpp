@@ -137,6 +137,10 @@ TEST(Machine, PrintsItsRoofs) {
   ASSERT_EQ(machine.code, 0) << machine.error;
   EXPECT_TRUE(has(machine.out, "GFLOP/s")) << machine.out;
   EXPECT_TRUE(has(machine.out, "triad")) << machine.out;
+  const std::vector<json> lines = lines_of(program.run("machine --threads 2 --json").out);
+  EXPECT_EQ(lines.at(0)["threads"], 2);
+  EXPECT_GT(lines.at(0)["flops_per_second"], 1e8);
+  EXPECT_GT(lines.at(0)["memory_triad_bytes_per_second"], 1e7);
 }
 
 TEST(Bench, MeasuresLayersProblemsAndCasesOfTheTable) {
