@@ -61,8 +61,8 @@ data::Dataset copy(const OwnImages& own) {
                            copy(own.test, own.classes.size(), Labels::needed)};
   const ImageView &a = own.train, &b = own.test;
   if (a.h != b.h || a.w != b.w || a.c != b.c)
-    throw Error(ExitCode::data, fmt::format("the training images of `{}` are {} x {} x {}, but its test images {} x {} x {}", own.name, a.h,
-                                            a.w, a.c, b.h, b.w, b.c))
+    throw Error(ErrorId::mixed_data, fmt::format("the training images of `{}` are {} x {} x {}, but its test images {} x {} x {}", own.name,
+                                                 a.h, a.w, a.c, b.h, b.w, b.c))
         .help("scale both to the same size");
   return dataset;
 }

@@ -16,7 +16,7 @@ namespace {
 std::unique_ptr<Backend> open_cuda() {
   const Module& module = cuda_module();
   if (!module.absence.none())
-    throw Error(ExitCode::device, "backend `cuda` is not available here: " + module.absence.because).help(module.absence.remedy);
+    throw Error(ErrorId::absent_backend, "backend `cuda` is not available here: " + module.absence.because).help(module.absence.remedy);
   return module.table->open();
 }
 
@@ -39,7 +39,7 @@ std::unique_ptr<Backend> open_backend(std::string_view name) {
   if (name == "cuda") return open_cuda();
   std::vector<std::string> known;
   for (const BackendEntry& entry : list_backends()) known.push_back(entry.name);
-  throw Error(ExitCode::device, fmt::format("there is no backend `{}`", name))
+  throw Error(ErrorId::unknown_backend, fmt::format("there is no backend `{}`", name))
       .help(fmt::format("this build has: {}", fmt::join(known, ", ")));
 }
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "fovea/base/error.h"
@@ -28,8 +29,8 @@ class Descriptor {
   int fd_;
 };
 
-Error system_error(std::string_view action, const std::filesystem::path& path) {
-  return Error(ExitCode::data, fmt::format("cannot {} `{}`: {}", action, path.string(), std::strerror(errno)));
+Error system_error(ErrorId id, std::string_view action, const std::filesystem::path& path) {
+  return Error(id, fmt::format("cannot {} `{}`: {}", action, path.string(), std::strerror(errno)));
 }
 
 FileCalls& standard_calls() {
@@ -41,7 +42,7 @@ std::atomic<FileCalls*> calls_in_use = &standard_calls();
 
 Error write_error(std::string_view action, const std::filesystem::path& path, uint64_t needed) {
   const int cause = errno;
-  Error error = system_error(action, path);
+  Error error = system_error(ErrorId::cannot_write, action, path);
   if (needed > 0) error.note(fmt::format("{} bytes were still to be written", needed));
   if (cause == ENOSPC || cause == EDQUOT) error.help("make room for them, or name another folder");
   if (cause == EROFS || cause == EACCES) error.help("name a folder that can be written");
@@ -51,25 +52,50 @@ Error write_error(std::string_view action, const std::filesystem::path& path, ui
 std::string temporary_prefix(const std::filesystem::path& place) { return fmt::format(".{}.", place.filename().string()); }
 constexpr std::string_view temporary_suffix = ".tmp";
 
-}  // namespace
-
-std::string read_file(const std::filesystem::path& path) {
+std::string read(const std::filesystem::path& path, size_t most) {
   const Descriptor file(path, O_RDONLY);
   struct stat status;
-  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) throw system_error("read", path);
-  if (S_ISDIR(status.st_mode)) throw Error(ExitCode::data, fmt::format("cannot read `{}`: it is a folder, not a file", path.string()));
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0) throw system_error(ErrorId::cannot_read, "read", path);
+  if (S_ISDIR(status.st_mode))
+    throw Error(ErrorId::cannot_read, fmt::format("cannot read `{}`: it is a folder, not a file", path.string()));
+  const auto refuse_beyond = [&](size_t size) {
+    if (size > most)
+      throw Error(ErrorId::too_large_file,
+                  fmt::format("`{}` has more than {} bytes, which is more than is read of a text", path.string(), most));
+  };
+  refuse_beyond(static_cast<size_t>(status.st_size));
   std::string bytes(static_cast<size_t>(status.st_size) + 1, '\0');  // one more than expected: sees the end
   size_t filled = 0;
   while (true) {
     if (filled == bytes.size()) bytes.resize(bytes.size() * 2);
     const ssize_t count = ::read(file.get(), bytes.data() + filled, bytes.size() - filled);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw system_error("read", path);
+    if (count < 0) throw system_error(ErrorId::cannot_read, "read", path);
     if (count == 0) break;
     filled += static_cast<size_t>(count);
+    refuse_beyond(filled);  // a device or pipe has no size
   }
   bytes.resize(filled);
   return bytes;
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) { return read(path, SIZE_MAX); }
+
+std::string read_text(const std::filesystem::path& path) {
+  constexpr size_t most = size_t{16} << 20;
+  return read(path, most);
+}
+
+bool is_folder(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::is_directory(path, ignored);
+}
+
+bool is_there(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
 }
 
 int FileCalls::open(const char* path, int flags) { return ::open(path, flags | O_CLOEXEC, 0644); }
@@ -141,7 +167,8 @@ void remove_temporary_files(const std::filesystem::path& folder) {
 uint64_t free_bytes(const std::filesystem::path& folder) {
   std::error_code failure;
   const std::filesystem::space_info space = std::filesystem::space(folder, failure);
-  if (failure) throw Error(ExitCode::data, fmt::format("cannot tell the free space of `{}`: {}", folder.string(), failure.message()));
+  if (failure)
+    throw Error(ErrorId::cannot_write, fmt::format("cannot tell the free space of `{}`: {}", folder.string(), failure.message()));
   return space.available;
 }
 

@@ -1,4 +1,4 @@
-// Whole files: read, and replaced atomically (temporary file, fsync, rename, fsync of the folder).
+// Whole files: read, looked for, and replaced atomically (temporary file, fsync, rename, fsync of the folder).
 #pragma once
 
 #include <sys/types.h>
@@ -35,6 +35,11 @@ class UseFileCalls {
 };
 
 std::string read_file(const std::filesystem::path& path);  // throws Error (data)
+std::string read_text(const std::filesystem::path& path);  // the same for what people write: refuses more than 16 MiB
+
+// For what the standard library's questions of these names throw, the answer is no.
+bool is_folder(const std::filesystem::path& path);
+bool is_there(const std::filesystem::path& path);
 
 // A file that is written beside its place and appears there whole, or not at all. Errors (data) name the file and what it still needs.
 class NewFile {

@@ -75,7 +75,7 @@ void compare(const Arguments& arguments) {
   const model::Network network =
       model::fitted(as_written, {dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(dataset.classes.size())});
   if (images.count < recipe.batch)
-    throw Error(ExitCode::config, fmt::format("a batch of {} is more than the {} training images", recipe.batch, images.count))
+    throw Error(ErrorId::recipe_and_data, fmt::format("a batch of {} is more than the {} training images", recipe.batch, images.count))
         .help("give a smaller --batch");
   const std::unique_ptr<Backend> a = open_backend(arguments.a), b = open_backend(arguments.b);
   const Diff diff = study::diff(*a, *b, {network, recipe, images, arguments.steps});

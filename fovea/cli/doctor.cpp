@@ -45,7 +45,7 @@ void examine() {
     if (!works) failed += (failed.empty() ? "" : ", ") + entry.name;
   }
   if (!failed.empty())
-    throw Error(ExitCode::device, fmt::format("wrong results on: {}", failed)).help("please report this with the lines above");
+    throw Error(ErrorId::wrong_results, fmt::format("wrong results on: {}", failed)).help("please report this with the lines above");
 }
 
 }  // namespace

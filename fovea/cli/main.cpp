@@ -21,15 +21,17 @@ constexpr const char* footer = R"(Examples:
 Exit codes: 0 ok, 1 internal, 2 usage, 3 model or recipe, 4 data, 5 backend or device absent, 6 memory, 7 NaN or infinity,
 8 target not reached, 75 checkpointed and to be requeued.)";
 
-int report(fovea::ExitCode code, const std::string& text) {
-  fmt::print(stderr, "{}\n", text);
-  return static_cast<int>(code);
+int report(const fovea::Error& error) {
+  fmt::print(stderr, "{}\n", error.what());
+  return static_cast<int>(error.code());
 }
 
-std::string unknown_command(const CLI::App& program, const std::string& word) {
+fovea::Error unknown_command(const CLI::App& program, const std::string& word) {
   std::vector<std::string> known;
   for (const CLI::App* command : program.get_subcommands({})) known.push_back(command->get_name());
-  return fmt::format("error: there is no command `{}`\n  help: {}", word, fovea::model::suggestion(word, "commands", known));
+  fovea::Error error(fovea::ErrorId::command_line, fmt::format("there is no command `{}`", word));
+  error.help(fovea::model::suggestion(word, "commands", known));
+  return error;
 }
 
 }  // namespace
@@ -51,20 +53,19 @@ int main(int argc, char** argv) {
   cli::add_bench(program);
   cli::add_table(program);
   cli::add_plot(program);
+  cli::add_explain(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return program.exit(error);  // --help, --version
-    if (argc > 1 && argv[1][0] != '-' && program.get_subcommands().empty())
-      return report(ExitCode::usage, unknown_command(program, argv[1]));
-    return report(ExitCode::usage,
-                  fmt::format("error: {}\n  help: `fovea --help` and `fovea COMMAND --help` show what can be asked", error.what()));
+    if (argc > 1 && argv[1][0] != '-' && program.get_subcommands().empty()) return report(unknown_command(program, argv[1]));
+    return report(Error(ErrorId::command_line, error.what()));
   } catch (const Error& error) {
-    return report(error.code(), error.what());
+    return report(error);
   } catch (const std::bad_alloc&) {
-    return report(ExitCode::memory, "error: out of memory\n  help: use a smaller batch, network or data set");
+    return report(Error(ErrorId::memory, "out of memory"));
   } catch (const std::exception& error) {
-    return report(ExitCode::internal, fmt::format("error: {}\n  note: this is a fault of the program itself", error.what()));
+    return report(Error(ErrorId::internal, error.what()));
   }
   return static_cast<int>(ExitCode::ok);
 }

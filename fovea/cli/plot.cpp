@@ -34,7 +34,8 @@ void draw(const Arguments& arguments) {
     for (report::Measurement& speed : report::read_speeds(input)) speeds.push_back(std::move(speed));
   }
   if (runs.empty() && speeds.empty())
-    throw Error(ExitCode::data, "these records hold no speed to draw").help("give the folders of runs, or records whose unit is images/s");
+    throw Error(ErrorId::nothing_to_draw, "these records hold no speed to draw")
+        .help("give the folders of runs, or records whose unit is images/s");
   const std::vector<report::BarGroup> bars = speeds.empty() ? report::bars_of(runs) : report::bars_of(speeds);
   replace_file(arguments.out, report::plot(report::curves_of(runs), bars, report::origin_of(runs, speeds)));
 }

@@ -28,31 +28,29 @@ fs::path find_folder(const fs::path& folder) {
   const auto missing_from = [](const fs::path& place) {
     std::vector<std::string> missing;
     for (const char* name : file_names) {
-      if (!fs::exists(place / name)) missing.push_back(name);
+      if (!is_there(place / name)) missing.push_back(name);
     }
     return missing;
   };
-  const fs::path place = fs::is_directory(folder / subfolder) ? folder / subfolder : folder;
+  const fs::path place = is_folder(folder / subfolder) ? folder / subfolder : folder;
   const std::vector<std::string> missing = missing_from(place);
   if (missing.empty()) return place;
-  const std::string what = fs::is_directory(place) ? fmt::format("the folder `{}` lacks {}", place.string(), fmt::join(missing, ", "))
-                                                   : fmt::format("there is no folder `{}`", place.string());
-  throw Error(ExitCode::data, what)
+  throw Error(ErrorId::missing_data, why_missing(place, missing))
       .note(fmt::format("expected there, or in its {}: {}", subfolder, fmt::join(file_names, ", ")))
       .help("unpack the binary version of CIFAR-10, cifar-10-binary.tar.gz, there");
 }
 
 std::vector<std::string> class_names(const fs::path& folder) {
   const fs::path path = folder / "batches.meta.txt";
-  if (!fs::exists(path)) return {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
-  std::istringstream lines(read_file(path));
+  if (!is_there(path)) return {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+  std::istringstream lines(read_text(path));
   std::vector<std::string> names;
   for (std::string line; std::getline(lines, line);) {
     if (line.ends_with('\r')) line.pop_back();
     if (!line.empty()) names.push_back(line);
   }
   if (names.size() != class_count) {
-    throw Error(ExitCode::data, fmt::format("`{}` names {} classes, not {}", path.string(), names.size(), class_count))
+    throw Error(ErrorId::class_names, fmt::format("`{}` names {} classes, not {}", path.string(), names.size(), class_count))
         .help("one name on each line; without this file the usual names are used");
   }
   return names;
@@ -60,8 +58,8 @@ std::vector<std::string> class_names(const fs::path& folder) {
 
 int64_t count_records(const InputFile& file) {
   if (file.size() > 0 && file.size() % record_bytes == 0) return file.size() / record_bytes;
-  throw Error(ExitCode::data, fmt::format("`{}` has {} bytes, which is not a whole number of records of {} bytes", file.path().string(),
-                                          file.size(), record_bytes))
+  throw Error(ErrorId::cifar_length, fmt::format("`{}` has {} bytes, which is not a whole number of records of {} bytes",
+                                                 file.path().string(), file.size(), record_bytes))
       .help("the file is cut short or not of the binary version: download it again");
 }
 
@@ -85,7 +83,7 @@ void read_records(const InputFile& file, int64_t begin, int64_t end, Images& ima
     for (int64_t i = 0; i < count; ++i) {
       const std::span record = std::span(buffer).subspan(static_cast<size_t>(i * record_bytes), record_bytes);
       if (record[0] >= class_count) {
-        throw Error(ExitCode::data,
+        throw Error(ErrorId::bad_label,
                     fmt::format("record {} of `{}` has label {}; labels are 0 to 9", start + i, file.path().string(), record[0]))
             .help("the file is damaged or not of CIFAR-10: download it again");
       }

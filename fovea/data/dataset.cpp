@@ -18,7 +18,7 @@ namespace fovea::data {
 namespace {
 
 Error spec_error(std::string_view spec, std::string_view what) {
-  return std::move(Error(ExitCode::data, fmt::format("data set `{}`: {}", spec, what))
+  return std::move(Error(ErrorId::data_spec, fmt::format("data set `{}`: {}", spec, what))
                        .help("ask for one of: digits[:SEED], mnist:DIR, cifar10:DIR, synthetic:HxWxC:CLASSES[:TRAIN[:TEST]]"));
 }
 

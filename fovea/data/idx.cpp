@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 
 #include "fovea/base/error.h"
@@ -22,6 +24,7 @@ class Source {
   virtual ~Source() = default;
   virtual void read(std::span<uint8_t> out) = 0;  // throws Error where the bytes end before
   virtual int64_t most() const = 0;               // no more bytes than this can come in all
+  virtual int64_t at_least() const = 0;           // so much memory may be taken before the bytes have come
   virtual void expect_end() = 0;                  // throws Error unless all has been read
 };
 
@@ -39,9 +42,10 @@ class PlainSource : public Source {
     at_ += static_cast<int64_t>(out.size());
   }
   int64_t most() const override { return file_.size(); }
+  int64_t at_least() const override { return file_.size(); }
   void expect_end() override {
     if (at_ == file_.size()) return;
-    throw Error(ExitCode::data, fmt::format("`{}` goes on for {} bytes after its end", file_.path().string(), file_.size() - at_))
+    throw Error(ErrorId::idx_length, fmt::format("`{}` goes on for {} bytes after its end", file_.path().string(), file_.size() - at_))
         .help("the file is damaged: download it again");
   }
 
@@ -53,11 +57,9 @@ class PlainSource : public Source {
 
 class GzipSource : public Source {
  public:
-  explicit GzipSource(const InputFile& file) : file_(file), packed_(static_cast<size_t>(file.size())) {
-    file.read(0, packed_);
+  explicit GzipSource(const InputFile& file) : file_(file), packed_(size_t{1} << 20) {
     constexpr int gzip_only = 16 + MAX_WBITS;
-    if (inflateInit2(&stream_, gzip_only) != Z_OK) throw Error(ExitCode::memory, "no memory to decompress a gzip file");
-    left_ = packed_;
+    if (inflateInit2(&stream_, gzip_only) != Z_OK) throw Error(ErrorId::memory, "no memory to decompress a gzip file");
   }
   ~GzipSource() override { inflateEnd(&stream_); }
   GzipSource(const GzipSource&) = delete;
@@ -68,8 +70,9 @@ class GzipSource : public Source {
   }
   int64_t most() const override {  // the format cannot express more than 1,032 bytes in one
     constexpr int64_t best_ratio = 1032;
-    return file_.size() * best_ratio;
+    return std::min(file_.size(), INT64_MAX / best_ratio) * best_ratio;
   }
+  int64_t at_least() const override { return int64_t{64} << 20; }
   void expect_end() override {
     uint8_t beyond = 0;
     if (inflate_into({&beyond, 1}) > 0) throw damaged("it goes on after the end that its header states");
@@ -81,7 +84,8 @@ class GzipSource : public Source {
     constexpr size_t most_at_once = 1 << 30;
     size_t filled = 0;
     while (filled < out.size()) {
-      const size_t give = std::min(left_.size(), most_at_once), take = std::min(out.size() - filled, most_at_once);
+      if (left_.empty()) refill();
+      const size_t give = left_.size(), take = std::min(out.size() - filled, most_at_once);
       stream_.next_in = left_.data();
       stream_.avail_in = static_cast<uInt>(give);
       stream_.next_out = out.data() + filled;
@@ -90,9 +94,10 @@ class GzipSource : public Source {
       left_ = left_.subspan(give - stream_.avail_in);
       filled += take - stream_.avail_out;
       if (status == Z_STREAM_END) {
+        if (left_.empty()) refill();
         if (left_.empty()) return filled;
         inflateReset(&stream_);  // members may follow one another
-      } else if (status == Z_BUF_ERROR || (status == Z_OK && left_.empty() && filled < out.size())) {
+      } else if (status == Z_BUF_ERROR || (status == Z_OK && left_.empty() && at_ == file_.size() && filled < out.size())) {
         throw damaged("the compressed data end too early");
       } else if (status != Z_OK) {
         throw damaged(stream_.msg ? stream_.msg : "zlib cannot decompress it");
@@ -100,12 +105,18 @@ class GzipSource : public Source {
     }
     return filled;
   }
+  void refill() {
+    left_ = std::span(packed_).first(static_cast<size_t>(std::min<int64_t>(std::ssize(packed_), file_.size() - at_)));
+    file_.read(at_, left_);
+    at_ += std::ssize(left_);
+  }
   Error damaged(std::string_view cause) const {
-    return std::move(Error(ExitCode::data, fmt::format("the gzip file `{}` is damaged: {}", file_.path().string(), cause))
+    return std::move(Error(ErrorId::bad_gzip, fmt::format("the gzip file `{}` is damaged: {}", file_.path().string(), cause))
                          .help("download it again; `gzip -t` tests it"));
   }
 
   const InputFile& file_;
+  int64_t at_ = 0;
   Pixels packed_;
   std::span<uint8_t> left_;
   z_stream stream_{};
@@ -129,12 +140,13 @@ std::array<int64_t, rank> read_sizes(const InputFile& file, Source& source, std:
   std::array<uint8_t, 4 + 4 * rank> header;
   const int64_t header_bytes = static_cast<int64_t>(header.size());
   if (source.most() < header_bytes) {
-    throw Error(ExitCode::data, fmt::format("`{}` is too short for an IDX file: {} bytes", name, file.size())).help("download it again");
+    throw Error(ErrorId::idx_length, fmt::format("`{}` is too short for an IDX file: {} bytes", name, file.size()))
+        .help("download it again");
   }
   source.read(header);
   const uint32_t magic = big_endian(header), expected = 0x00000800 + static_cast<uint32_t>(rank);
   if (magic != expected) {
-    throw Error(ExitCode::data,
+    throw Error(ErrorId::not_idx,
                 fmt::format("`{}` is not an IDX file of {}: its magic number is {:#010x}, not {:#010x}", name, what, magic, expected))
         .help("check that the files of images and labels are what their names say");
   }
@@ -147,12 +159,28 @@ std::array<int64_t, rank> read_sizes(const InputFile& file, Source& source, std:
   }
   const std::string promise = fmt::format("{}", fmt::join(sizes, " x "));
   if (overflow || bytes > source.most() - header_bytes) {
-    throw Error(ExitCode::data, fmt::format("`{}` is cut short, or its header is wrong: it promises {} bytes of {}", name, promise, what))
+    throw Error(ErrorId::idx_length,
+                fmt::format("`{}` is cut short, or its header is wrong: it promises {} bytes of {}", name, promise, what))
         .note(fmt::format("the file has {} bytes", file.size()))
         .help("download it again");
   }
-  if (bytes == 0) throw Error(ExitCode::data, fmt::format("`{}` holds no {}: its sizes are {}", name, what, promise));
+  if (bytes == 0) throw Error(ErrorId::empty_data, fmt::format("`{}` holds no {}: its sizes are {}", name, what, promise));
   return sizes;
+}
+
+// What a header promises is believed no further than twice of what has come.
+Pixels read_all(const InputFile& file, Source& source, int64_t bytes) {
+  try {
+    Pixels pixels;
+    while (std::ssize(pixels) < bytes) {
+      const size_t filled = pixels.size();
+      pixels.resize(static_cast<size_t>(std::min(bytes, std::max(2 * std::ssize(pixels), source.at_least()))));
+      source.read(std::span(pixels).subspan(filled));
+    }
+    return pixels;
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorId::no_memory_for_images, fmt::format("no memory for the {} bytes that `{}` holds", bytes, file.path().string()));
+  }
 }
 
 }  // namespace
@@ -161,9 +189,7 @@ Images read_idx_images(const std::filesystem::path& path, int threads) {
   const InputFile file(path);
   const std::unique_ptr<Source> source = open_source(file, threads);
   const auto [count, h, w] = read_sizes<3>(file, *source, "images");
-  Images images = make_images(count, h, w, 1);
-  images.labels.clear();
-  source->read(images.pixels);
+  Images images{.count = count, .h = h, .w = w, .c = 1, .pixels = read_all(file, *source, count * h * w), .labels = {}};
   source->expect_end();
   return images;
 }
@@ -172,8 +198,7 @@ std::vector<int32_t> read_idx_labels(const std::filesystem::path& path) {
   const InputFile file(path);
   const std::unique_ptr<Source> source = open_source(file, 1);
   const auto [count] = read_sizes<1>(file, *source, "labels");
-  Pixels bytes(static_cast<size_t>(count));
-  source->read(bytes);
+  const Pixels bytes = read_all(file, *source, count);
   source->expect_end();
   return {bytes.begin(), bytes.end()};
 }

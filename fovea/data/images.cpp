@@ -70,7 +70,7 @@ Images make_images(int64_t count, int64_t h, int64_t w, int64_t c) {
     images.labels.resize(static_cast<size_t>(count));
     return images;
   } catch (const std::exception&) {  // bad_alloc, or length_error beyond what a vector can count
-    throw Error(ExitCode::memory, fmt::format("no memory for {} images of {} x {} x {}", count, h, w, c))
+    throw Error(ErrorId::no_memory_for_images, fmt::format("no memory for {} images of {} x {} x {}", count, h, w, c))
         .help("use fewer or smaller images, or a machine with more memory");
   }
 }
@@ -78,7 +78,7 @@ Images make_images(int64_t count, int64_t h, int64_t w, int64_t c) {
 Split split(const Images& images, double fraction, uint64_t seed) {
   const int64_t valid_count = fraction > 0 && fraction < 1 ? std::llround(fraction * static_cast<double>(images.count)) : 0;
   if (valid_count < 1 || valid_count >= images.count) {
-    throw Error(ExitCode::config, fmt::format("a validation part of {} of {} images leaves a part empty", fraction, images.count))
+    throw Error(ErrorId::recipe_and_data, fmt::format("a validation part of {} of {} images leaves a part empty", fraction, images.count))
         .help("choose a fraction between 0 and 1 that gives at least one image to each part");
   }
   const Random4 own = philox(seed, Draw::split, 0, 0, 0);
@@ -124,13 +124,13 @@ Dataset binary(Dataset dataset, std::span<const std::string> positive) {
   for (const std::string& name : positive) {
     const auto found = std::ranges::find(dataset.classes, name);
     if (found == dataset.classes.end()) {
-      throw Error(ExitCode::config, fmt::format("`{}` has no class `{}`", dataset.spec, name))
+      throw Error(ErrorId::recipe_and_data, fmt::format("`{}` has no class `{}`", dataset.spec, name))
           .help(fmt::format("its classes are: {}", joined(dataset.classes, ", ")));
     }
     answer[static_cast<size_t>(found - dataset.classes.begin())] = 1;
   }
   if (std::ranges::count(answer, 0) == 0 || std::ranges::count(answer, 1) == 0) {
-    throw Error(ExitCode::config, "a yes-or-no question needs at least one class on each side")
+    throw Error(ErrorId::recipe_and_data, "a yes-or-no question needs at least one class on each side")
         .note(fmt::format("{} of {} classes are named as positive", std::ranges::count(answer, 1), answer.size()))
         .help(fmt::format("name some, but not all, of: {}", joined(dataset.classes, ", ")));
   }

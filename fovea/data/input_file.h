@@ -1,9 +1,10 @@
-// An input file read in parts, by position, from any thread.
+// An input file read in parts, by position, from any thread; and what to say of files that are not there.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 
 namespace fovea::data {
 
@@ -24,5 +25,8 @@ class InputFile {
   int fd_ = -1;
   int64_t size_ = 0;
 };
+
+// Why files of a data set are not found in a folder: it lacks them, is none, or cannot be looked into.
+std::string why_missing(const std::filesystem::path& folder, std::span<const std::string> files);
 
 }  // namespace fovea::data

@@ -7,8 +7,10 @@
 #include <array>
 
 #include "fovea/base/error.h"
+#include "fovea/base/file.h"
 #include "fovea/base/thread.h"
 #include "fovea/data/idx.h"
+#include "fovea/data/input_file.h"
 
 namespace fovea::data {
 namespace {
@@ -22,7 +24,7 @@ fs::path find_file(const fs::path& folder, size_t which) {
   for (const std::string_view packing : {"", ".gz"}) {
     for (const char separator : {'-', '.'}) {
       const fs::path path = folder / fmt::format("{}{}{}{}", stems[which], separator, endings[which], packing);
-      if (fs::exists(path)) return path;
+      if (is_there(path)) return path;
     }
   }
   return {};
@@ -37,17 +39,15 @@ std::array<fs::path, 4> find_files(const fs::path& folder) {
     if (paths[i].empty()) missing.push_back(expected.back());
   }
   if (missing.empty()) return paths;
-  const std::string what = fs::is_directory(folder) ? fmt::format("the folder `{}` lacks {}", folder.string(), fmt::join(missing, ", "))
-                                                    : fmt::format("there is no folder `{}`", folder.string());
-  throw Error(ExitCode::data, what)
+  throw Error(ErrorId::missing_data, why_missing(folder, missing))
       .note(fmt::format("expected there, plain or with .gz: {}", fmt::join(expected, ", ")))
       .help("put the four files there, or use `digits`, which needs no files");
 }
 
 void check_parts(const Images& images, const fs::path& images_path, const fs::path& labels_path) {
   if (images.labels.size() == static_cast<size_t>(images.count)) return;
-  throw Error(ExitCode::data, fmt::format("`{}` has {} images, but `{}` has {} labels", images_path.string(), images.count,
-                                          labels_path.string(), images.labels.size()))
+  throw Error(ErrorId::mixed_data, fmt::format("`{}` has {} images, but `{}` has {} labels", images_path.string(), images.count,
+                                               labels_path.string(), images.labels.size()))
       .help("take both files from the same data set");
 }
 
@@ -67,13 +67,14 @@ Dataset mnist(const fs::path& folder, int threads) {
   check_parts(dataset.test, paths[2], paths[3]);
   const Images &train = dataset.train, &test = dataset.test;
   if (train.h != test.h || train.w != test.w) {
-    throw Error(ExitCode::data, fmt::format("training images are {} x {}, but test images {} x {}", train.h, train.w, test.h, test.w))
+    throw Error(ErrorId::mixed_data, fmt::format("training images are {} x {}, but test images {} x {}", train.h, train.w, test.h, test.w))
         .at(paths[2].string())
         .help("take all four files from the same data set");
   }
   const int32_t last = std::max(9, *std::ranges::max_element(train.labels)), last_tested = *std::ranges::max_element(test.labels);
   if (last_tested > last) {
-    throw Error(ExitCode::data, fmt::format("label {} occurs in the test labels, but the training labels end at {}", last_tested, last))
+    throw Error(ErrorId::mixed_data,
+                fmt::format("label {} occurs in the test labels, but the training labels end at {}", last_tested, last))
         .at(paths[3].string())
         .help("take all four files from the same data set");
   }

@@ -32,7 +32,7 @@ class CudaMemory final : public Memory {
       cudaGetLastError();
       size_t free = 0, total = 0;
       check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-      throw Error(ExitCode::memory,
+      throw Error(ErrorId::no_memory_for_plan,
                   fmt::format("cannot allocate {} of GPU memory; {} of {} are free", in_gib(bytes), in_gib(free), in_gib(total)))
           .help("use a smaller batch or a smaller network, or end other programs on this GPU");
     }
@@ -95,7 +95,7 @@ void check_cuda(cudaError_t result, const char* call, const char* file, int line
   cudaGetLastError();  // it is reported here and must not be found again after the next launch
   const char* from_root = std::strstr(file, "fovea/device/");
   if (from_root == nullptr) from_root = std::strstr(file, "fovea/backend/");
-  throw Error(ExitCode::device, fmt::format("{}: {} ({})", call, cudaGetErrorString(result), cudaGetErrorName(result)))
+  throw Error(ErrorId::device_failure, fmt::format("{}: {} ({})", call, cudaGetErrorString(result), cudaGetErrorName(result)))
       .at(from_root != nullptr ? from_root : file, line);
 }
 

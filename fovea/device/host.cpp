@@ -26,7 +26,7 @@ class HostMemory final : public Memory {
  public:
   explicit HostMemory(size_t bytes) : bytes_(bytes), data_(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)) {
     if (data_ == nullptr && bytes > 0) {
-      throw Error(ExitCode::memory,
+      throw Error(ErrorId::no_memory_for_plan,
                   fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free", static_cast<double>(bytes) / (1 << 30),
                               static_cast<double>(pages_in_bytes(_SC_AVPHYS_PAGES)) / (1 << 30)))
           .help("use a smaller batch or a smaller network");

@@ -9,6 +9,7 @@
 
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
+#include "fovea/data/input_file.h"
 
 namespace fovea::io {
 namespace {
@@ -27,53 +28,59 @@ std::string_view format_name(DType dtype) {
   throw Error(ExitCode::internal, fmt::format("safetensors has no type for {}", fovea::name_of(dtype)));
 }
 
+// A tensor without its bytes yet, and where in the data they are.
+struct Entry {
+  NamedTensor tensor;
+  uint64_t begin = 0, end = 0;
+
+  std::span<std::byte> room() {
+    tensor.bytes.resize(end - begin);
+    return tensor.bytes;
+  }
+};
+
 // Reads one file's header; every claim that it makes is checked against the length of the file.
 class Parser {
  public:
-  Parser(std::string_view bytes, const std::string& name) : bytes_(bytes), name_(name) {}
+  Parser(uint64_t file_bytes, const std::string& name) : file_bytes_(file_bytes), name_(name) {}
 
-  Safetensors parse() {
-    const Json header = parse_header();
-    Safetensors content;
+  // How many bytes the header has, from the bytes that the file begins with.
+  size_t header_bytes(std::span<const uint8_t> start) const {
+    if (start.size() < length_bytes) refuse("it ends before the length of its header");
+    uint64_t length = 0;
+    std::memcpy(&length, start.data(), length_bytes);
+    if (length > largest_header || length > file_bytes_ - length_bytes) refuse(fmt::format("it gives its header {} bytes", length));
+    return length;
+  }
+
+  std::map<std::string, std::string> parse(std::string_view header_text, std::vector<Entry>& entries) {
+    data_bytes_ = file_bytes_ - length_bytes - header_text.size();
+    const Json header = parse_header(header_text);
+    std::map<std::string, std::string> metadata;
     for (const auto& [key, entry] : header.items()) {
       if (key == "__metadata__") {
         for (const auto& [name, value] : entry.items()) {
           if (!value.is_string()) refuse(fmt::format("the metadata `{}` is not a text", name));
-          content.metadata[name] = value.get<std::string>();
+          metadata[name] = value.get<std::string>();
         }
       } else {
-        entries_.push_back(read_entry(key, entry));
+        entries.push_back(read_entry(key, entry));
       }
     }
-    std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
-    check_gapless();
-    for (Entry& entry : entries_) {
-      const auto bytes = std::as_bytes(std::span(data_)).subspan(entry.begin, entry.end - entry.begin);
-      entry.tensor.bytes.assign(bytes.begin(), bytes.end());
-      content.tensors.push_back(std::move(entry.tensor));
-    }
-    return content;
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
+    check_gapless(entries);
+    return metadata;
   }
 
  private:
-  struct Entry {
-    NamedTensor tensor;  // without its bytes yet
-    uint64_t begin = 0, end = 0;
-  };
-
   [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(ExitCode::data, fmt::format("this is no whole safetensors file: {}", what))
+    throw Error(ErrorId::bad_safetensors, fmt::format("this is no whole safetensors file: {}", what))
         .at(name_)
-        .note(fmt::format("the file has {} bytes", bytes_.size()));
+        .note(fmt::format("the file has {} bytes", file_bytes_));
   }
 
-  Json parse_header() {
-    if (bytes_.size() < length_bytes) refuse("it ends before the length of its header");
-    uint64_t length = 0;
-    std::memcpy(&length, bytes_.data(), length_bytes);
-    if (length > largest_header || length > bytes_.size() - length_bytes) refuse(fmt::format("it gives its header {} bytes", length));
-    data_ = bytes_.substr(length_bytes + length);
-    Json header = Json::parse(bytes_.substr(length_bytes, length), nullptr, false);
+  Json parse_header(std::string_view text) const {
+    Json header = Json::parse(text, nullptr, false);
     if (!header.is_object() || (header.contains("__metadata__") && !header["__metadata__"].is_object()))
       refuse("its header is not a JSON object");
     return header;
@@ -92,30 +99,30 @@ class Parser {
     tensor.dtype = dtype_named(entry["dtype"].get<std::string>(), name);
     tensor.shape = shape_of(entry["shape"], name);
     const uint64_t begin = entry["data_offsets"][0].get<uint64_t>(), end = entry["data_offsets"][1].get<uint64_t>();
-    if (static_cast<uint64_t>(tensor.shape.elements()) > data_.size())
+    if (static_cast<uint64_t>(tensor.shape.elements()) > data_bytes_)
       refuse(fmt::format("tensor `{}` has more elements than the file bytes", name));
     const uint64_t asked = static_cast<uint64_t>(tensor.shape.elements()) * bytes_of(tensor.dtype);
-    if (begin > end || end > data_.size() || end - begin != asked)
-      refuse(fmt::format("tensor `{}` of {} bytes claims bytes {} to {} of {}", name, asked, begin, end, data_.size()));
+    if (begin > end || end > data_bytes_ || end - begin != asked)
+      refuse(fmt::format("tensor `{}` of {} bytes claims bytes {} to {} of {}", name, asked, begin, end, data_bytes_));
     return {std::move(tensor), begin, end};
   }
 
   // The format asks that the tensors cover all of the data, each byte once.
-  void check_gapless() const {
+  void check_gapless(std::span<const Entry> entries) const {
     uint64_t covered = 0;
-    for (const Entry& entry : entries_) {
+    for (const Entry& entry : entries) {
       if (entry.begin != covered)
         refuse(fmt::format("tensor `{}` begins at byte {} of the data, but those before it end at {}", entry.tensor.name, entry.begin,
                            covered));
       covered = entry.end;
     }
-    if (covered != data_.size()) refuse(fmt::format("its tensors end at byte {} of {} bytes of data", covered, data_.size()));
+    if (covered != data_bytes_) refuse(fmt::format("its tensors end at byte {} of {} bytes of data", covered, data_bytes_));
   }
 
   DType dtype_named(const std::string& dtype, const std::string& name) const {
     for (const auto& [known, format] : dtypes)
       if (format == dtype) return known;
-    throw Error(ExitCode::data, fmt::format("tensor `{}` is of type {}; this program reads F32, F64, U8, U16 and I32", name, dtype))
+    throw Error(ErrorId::tensor_type, fmt::format("tensor `{}` is of type {}; this program reads F32, F64, U8, U16 and I32", name, dtype))
         .at(name_);
   }
 
@@ -124,7 +131,7 @@ class Parser {
     if (sizes.size() > s.size()) refuse(fmt::format("tensor `{}` has {} axes; at most {} are read", name, sizes.size(), s.size()));
     for (size_t i = 0; i < sizes.size(); ++i) {
       const uint64_t size = sizes[i].get<uint64_t>();
-      if (size == 0 || size > bytes_.size()) refuse(fmt::format("tensor `{}` has a size of {}", name, size));
+      if (size == 0 || size > file_bytes_) refuse(fmt::format("tensor `{}` has a size of {}", name, size));
       s[i] = static_cast<int64_t>(size);
     }
     try {
@@ -134,10 +141,27 @@ class Parser {
     }
   }
 
-  std::string_view bytes_, data_;
+  uint64_t file_bytes_, data_bytes_ = 0;
   const std::string& name_;
-  std::vector<Entry> entries_;
 };
+
+// `read(offset, room)` fills the room with the file's bytes from there on.
+template <class Read>
+Safetensors read_content(uint64_t file_bytes, const std::string& name, Read&& read) {
+  Parser parser(file_bytes, name);
+  std::vector<uint8_t> start(std::min<uint64_t>(length_bytes, file_bytes));
+  read(0, std::as_writable_bytes(std::span(start)));
+  std::string header(parser.header_bytes(start), '\0');
+  read(length_bytes, std::as_writable_bytes(std::span(header)));
+  std::vector<Entry> entries;
+  Safetensors content;
+  content.metadata = parser.parse(header, entries);
+  for (Entry& entry : entries) {
+    read(length_bytes + header.size() + entry.begin, entry.room());
+    content.tensors.push_back(std::move(entry.tensor));
+  }
+  return content;
+}
 
 }  // namespace
 
@@ -167,8 +191,17 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
   replace_file(path, file);
 }
 
-Safetensors read_safetensors(const std::filesystem::path& path) { return parse_safetensors(read_file(path), path.string()); }
+Safetensors read_safetensors(const std::filesystem::path& path) {
+  const data::InputFile file(path);
+  return read_content(static_cast<uint64_t>(file.size()), path.string(), [&](uint64_t offset, std::span<std::byte> room) {
+    file.read(static_cast<int64_t>(offset), {reinterpret_cast<uint8_t*>(room.data()), room.size()});
+  });
+}
 
-Safetensors parse_safetensors(std::string_view bytes, const std::string& name) { return Parser(bytes, name).parse(); }
+Safetensors parse_safetensors(std::string_view bytes, const std::string& name) {
+  return read_content(bytes.size(), name, [&](uint64_t offset, std::span<std::byte> room) {
+    std::ranges::copy(std::as_bytes(std::span(bytes)).subspan(offset, room.size()), room.begin());
+  });
+}
 
 }  // namespace fovea::io

@@ -107,7 +107,7 @@ class Forward {
       return;
     }
     if (rows == 1)
-      throw Error(ExitCode::config,
+      throw Error(ErrorId::contradiction,
                   fmt::format("layer `{}` normalises over a batch, but gets 1 image of 1 value for each channel", layer_->name))
           .at(network_.file, layer_->line)
           .note("one value is its own mean: all of them would become 0")

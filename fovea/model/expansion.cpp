@@ -49,7 +49,8 @@ class Expansion {
 
   void place(const TextTable& table, Scope& scope) {
     if (++visited_ > most_layers)
-      throw table.error("", fmt::format("the network has more than {} layers", most_layers)).help("repeat its blocks less often");
+      throw table.error("", fmt::format("the network has more than {} layers", most_layers), ErrorId::too_large_layer)
+          .help("repeat its blocks less often");
     const bool is_block = table.has("block");
     const size_t kind = is_block ? 0 : kind_of(table);
     const std::string default_name = is_block ? table.string("block") : std::string(kinds_[kind].default_name);
@@ -76,24 +77,27 @@ class Expansion {
       const std::string_view key = kinds_[i].key;
       if (!table.has(key) || (found < kinds_.size() && (key == "batch_norm" || key == "activation"))) continue;
       if (found < kinds_.size())
-        throw table.error(key, fmt::format("a layer is of one kind, but this one has both `{}` and `{}`", kinds_[found].key, key));
+        throw table.error(key, fmt::format("a layer is of one kind, but this one has both `{}` and `{}`", kinds_[found].key, key),
+                          ErrorId::contradiction);
       found = i;
     }
     if (found < kinds_.size()) return found;
     const std::vector<std::string> keys = table.keys();
-    if (keys.empty()) throw table.error("", "a layer is empty");
+    if (keys.empty()) throw table.error("", "a layer is empty", ErrorId::missing_key);
     std::vector<std::string> known = {"block"};
     for (const KindName& kind : kinds_) known.emplace_back(kind.key);
-    throw table.error(keys[0], fmt::format("a layer needs a kind, but `{}` is none", keys[0])).help(suggestion(keys[0], "kinds", known));
+    throw table.error(keys[0], fmt::format("a layer needs a kind, but `{}` is none", keys[0]), ErrorId::unknown_key)
+        .help(suggestion(keys[0], "kinds", known));
   }
 
   static void check_name(const TextTable& table, const std::string& name, const Scope& scope) {
     constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     if (name.empty() || name.find_first_not_of(allowed) != std::string::npos)
-      throw table.error("name", fmt::format("the layer name `{}` may have only letters, digits, `_` and `-`", name));
-    if (name == input_name) throw table.error("name", "no layer can be named `input`: that is what comes in").help("take another name");
+      throw table.error("name", fmt::format("the layer name `{}` may have only letters, digits, `_` and `-`", name), ErrorId::layer_names);
+    if (name == input_name)
+      throw table.error("name", "no layer can be named `input`: that is what comes in", ErrorId::layer_names).help("take another name");
     if (scope.values.contains(name))
-      throw table.error("name", fmt::format("two layers are named `{}`", name))
+      throw table.error("name", fmt::format("two layers are named `{}`", name), ErrorId::layer_names)
           .note(fmt::format("the other one is in line {}", scope.lines.find(name)->second));
   }
 
@@ -117,15 +121,17 @@ class Expansion {
     if (found != scope.values.end()) return found->second;
     std::vector<std::string> known;
     for (const auto& [known_name, value] : scope.values) known.push_back(known_name);
-    throw table.error(key, fmt::format("no layer before this one is named `{}`", name)).help(suggestion(name, "names", known));
+    throw table.error(key, fmt::format("no layer before this one is named `{}`", name), ErrorId::layer_names)
+        .help(suggestion(name, "names", known));
   }
 
   int use_block(const TextTable& use, const std::string& name, int input) {
     const std::string block_name = use.string("block");
     if (!blocks_.has(block_name))
-      throw use.error("block", fmt::format("there is no block `{}`", block_name)).help(suggestion(block_name, "blocks", blocks_.keys()));
+      throw use.error("block", fmt::format("there is no block `{}`", block_name), ErrorId::blocks)
+          .help(suggestion(block_name, "blocks", blocks_.keys()));
     if (std::find(open_blocks_.begin(), open_blocks_.end(), block_name) != open_blocks_.end())
-      throw use.error("block", fmt::format("block `{}` uses itself", block_name)).help("repeat it with `repeat`");
+      throw use.error("block", fmt::format("block `{}` uses itself", block_name), ErrorId::blocks).help("repeat it with `repeat`");
     open_blocks_.push_back(block_name);
     used_blocks_.insert(block_name);
     const TextTable block = blocks_.table(block_name);
@@ -160,8 +166,8 @@ class Expansion {
     for (const std::string& name : defaults.keys()) {
       check_argument(defaults, name, name);
       if (values.contains(name))
-        throw defaults.error(name,
-                             fmt::format("argument `{}` has a default, so it cannot be among `arguments`, which must be given", name));
+        throw defaults.error(name, fmt::format("argument `{}` has a default, so it cannot be among `arguments`, which must be given", name),
+                             ErrorId::blocks);
       choose(name, defaults.argument(name));
     }
     return values;
@@ -169,9 +175,11 @@ class Expansion {
 
   static void check_argument(const TextTable& table, std::string_view key, const std::string& name) {
     if (!is_argument_name(name))
-      throw table.error(key, fmt::format("the argument name `{}` may have only letters, digits and `_`, not a digit first", name));
+      throw table.error(key, fmt::format("the argument name `{}` may have only letters, digits and `_`, not a digit first", name),
+                        ErrorId::blocks);
     if (std::find(keys_of_a_use.begin(), keys_of_a_use.end(), name) != keys_of_a_use.end())
-      throw table.error(key, fmt::format("no argument can be named `{}`: it means something else where a block is used", name));
+      throw table.error(key, fmt::format("no argument can be named `{}`: it means something else where a block is used", name),
+                        ErrorId::blocks);
   }
 
   // The block's layers with these arguments; returns the place of its output.
@@ -184,7 +192,7 @@ class Expansion {
     const TextTable inside = block.with(std::move(arguments));
     const std::vector<TextTable> layers = inside.tables("layers");
     if (!inside.has("layers")) throw inside.missing("layers");
-    if (layers.empty()) throw inside.error("layers", fmt::format("block `{}` has no layers", use.string("block")));
+    if (layers.empty()) throw inside.error("layers", fmt::format("block `{}` has no layers", use.string("block")), ErrorId::blocks);
     open(layers, scope);
     return scope.previous;
   }
@@ -199,7 +207,7 @@ class Expansion {
   void check_that_all_is_used(int output) const {
     for (const std::string& name : blocks_.keys())
       if (!used_blocks_.contains(name))
-        throw blocks_.error(name, fmt::format("block `{}` is not used", name))
+        throw blocks_.error(name, fmt::format("block `{}` is not used", name), ErrorId::blocks)
             .help(fmt::format("use it as a layer, `{{ block = \"{}\" }}`, or take it out", name));
     std::vector<char> used(layers_.size());
     for (const PlacedLayer& layer : layers_)
@@ -209,7 +217,7 @@ class Expansion {
     for (size_t i = 0; i < layers_.size(); ++i)
       if (used[i] == 0)
         throw layers_[i]
-            .table.error("", fmt::format("layer `{}` gives an output that no layer takes", layers_[i].name))
+            .table.error("", fmt::format("layer `{}` gives an output that no layer takes", layers_[i].name), ErrorId::layer_names)
             .help("join it with `add` or `concat`, or take it out");
   }
 

@@ -106,7 +106,7 @@ std::vector<std::string> initializer_names() { return {names.begin(), names.end(
 Initializer initializer_of(std::string_view name) {
   for (size_t i = 0; i < names.size(); ++i)
     if (names[i] == name) return static_cast<Initializer>(i);
-  throw Error(ExitCode::config, fmt::format("initialiser `{}` is not known", name))
+  throw Error(ErrorId::unknown_name, fmt::format("initialiser `{}` is not known", name))
       .help(suggestion(name, "initialisers", initializer_names()));
 }
 

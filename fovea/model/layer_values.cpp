@@ -90,7 +90,7 @@ Activated read_activation(const TextTable& table) {
   const std::vector<std::string> names = activation_names();
   const auto place = std::find(names.begin(), names.end(), name);
   if (place == names.end()) {
-    Error problem = table.error("activation", fmt::format("`activation` is \"{}\", which is not known", name));
+    Error problem = table.error("activation", fmt::format("`activation` is \"{}\", which is not known", name), ErrorId::unknown_name);
     if (name == "softmax") throw problem.help("leave it out: the loss works on the values before the softmax");
     throw problem.help(suggestion(name, "activations", names));
   }

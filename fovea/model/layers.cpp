@@ -29,7 +29,7 @@ class LayerReader {
     std::array<KindName, kind_count> names;
     for (size_t i = 0; i < kind_count; ++i) names[i] = kinds[i].name;
     for (const PlacedLayer& layer : expand(text, names, network.classes)) read(layer);
-    if (network.layers.empty()) throw text.error("layers", "the network has no layers");
+    if (network.layers.empty()) throw text.error("layers", "the network has no layers", ErrorId::network_end);
   }
 
  private:
@@ -52,7 +52,7 @@ class LayerReader {
       (this->*kinds[placed.kind].read)();
       check_size("output", layer_.out.elements());
     } catch (const Misfit& misfit) {
-      throw table_->error("", fmt::format("layer `{}` {}", layer_.name, misfit.what)).help(misfit.help);
+      throw table_->error("", fmt::format("layer `{}` {}", layer_.name, misfit.what), misfit.id).help(misfit.help);
     }
     network_.layers.push_back(layer_);
   }
@@ -68,6 +68,7 @@ class LayerReader {
   // What does not fit, to be said of this layer.
   struct Misfit {
     std::string what, help;
+    ErrorId id = ErrorId::unfit_layer;
   };
 
   std::string input_text() const { return shape_text(layer_.in); }
@@ -93,11 +94,13 @@ class LayerReader {
 
   static void check_size(std::string_view what, int64_t elements) {
     if (elements > largest_tensor)
-      throw Misfit{fmt::format("is too large: its {} would have {} elements", what, elements), "make its sizes smaller"};
+      throw Misfit{fmt::format("is too large: its {} would have {} elements", what, elements), "make its sizes smaller",
+                   ErrorId::too_large_layer};
   }
   static void check_work(double macs) {
     if (macs > largest_work)
-      throw Misfit{fmt::format("is too large: it would need {:.1e} multiply-accumulates for one image", macs), "make its sizes smaller"};
+      throw Misfit{fmt::format("is too large: it would need {:.1e} multiply-accumulates for one image", macs), "make its sizes smaller",
+                   ErrorId::too_large_layer};
   }
 
   struct Fan {

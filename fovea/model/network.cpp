@@ -22,8 +22,8 @@ const std::vector<std::string> losses = {"softmax_cross_entropy", "binary_cross_
 
 std::string images_text(int64_t h, int64_t w, int64_t c) { return fmt::format("{} x {} x {}", h, w, c); }
 
-Error error_at(const Network& network, const Layer& layer, const std::string& what) {
-  Error problem(ExitCode::config, fmt::format("layer `{}` {}", layer.name, what));
+Error error_at(const Network& network, const Layer& layer, ErrorId id, const std::string& what) {
+  Error problem(id, fmt::format("layer `{}` {}", layer.name, what));
   problem.at(network.file, layer.line);
   return problem;
 }
@@ -32,22 +32,23 @@ Error error_at(const Network& network, const Layer& layer, const std::string& wh
 void check_end(Network& network) {
   const Layer& last = network.layers.back();
   if (last.out.rank() != 1)
-    throw error_at(network, last,
+    throw error_at(network, last, ErrorId::network_end,
                    fmt::format("is the last one, but gives an image of {}, not one value for each class",
                                images_text(last.out[0], last.out[1], last.out[2])))
         .help("end with `{ flatten = true },` and `{ linear = CLASSES },`");
   if (last.activation)
-    throw error_at(network, last, "is the last one, but ends in an activation")
+    throw error_at(network, last, ErrorId::network_end, "is the last one, but ends in an activation")
         .help("leave it out: the loss works on the values before it");
   network.outputs = last.out[0];
   if (network.loss == Loss::binary_cross_entropy && network.outputs != 1)
-    throw error_at(network, last, fmt::format("gives {} outputs, but binary_cross_entropy takes one", network.outputs))
+    throw error_at(network, last, ErrorId::network_end,
+                   fmt::format("gives {} outputs, but binary_cross_entropy takes one", network.outputs))
         .help("end with `{ linear = 1 },`, or take the loss softmax_cross_entropy");
   if (network.loss == Loss::softmax_cross_entropy && network.outputs == 1)
-    throw error_at(network, last, "gives one output, but softmax_cross_entropy takes one for each class")
+    throw error_at(network, last, ErrorId::network_end, "gives one output, but softmax_cross_entropy takes one for each class")
         .help("set `loss = \"binary_cross_entropy\"`, or end with a linear layer of one output for each class");
   if (network.parameters.empty())
-    throw Error(ExitCode::config, "the network has no weights to train").at(network.file).help("add a conv2d or a linear layer");
+    throw Error(ErrorId::network_end, "the network has no weights to train").at(network.file).help("add a conv2d or a linear layer");
 }
 
 }  // namespace
@@ -104,8 +105,8 @@ Network parse_network(std::string text, std::string file, int64_t classes) {
 Network load_network(std::string_view name_or_path) {
   const fs::path path = find_text(shipped_networks, name_or_path);
   std::error_code ignored;
-  if (!fs::is_regular_file(path, ignored)) throw Error(ExitCode::config, fmt::format("there is no model file `{}`", name_or_path));
-  return parse_network(read_file(path), path.string());
+  if (!fs::is_regular_file(path, ignored)) throw Error(ErrorId::no_such_text, fmt::format("there is no model file `{}`", name_or_path));
+  return parse_network(read_text(path), path.string());
 }
 
 std::vector<std::string> list_networks() { return names_of(shipped_networks); }
@@ -114,14 +115,14 @@ void check_fits(const Network& network, const DataSize& data) {
   const std::string taken = images_text(network.h, network.w, network.c), given = images_text(data.h, data.w, data.c);
   const std::string fact = fmt::format("data set `{}` has images of {} in {} classes", data.name, given, data.classes);
   if (taken != given)
-    throw Error(ExitCode::config, fmt::format("network `{}` takes images of {} but gets {}", network.name, taken, given))
+    throw Error(ErrorId::network_and_data, fmt::format("network `{}` takes images of {} but gets {}", network.name, taken, given))
         .at(network.file, network.input_line)
         .note(fact)
         .help(fmt::format("set input = [{}, {}, {}] in the network's file, or choose another network", data.h, data.w, data.c));
   const int64_t classes = network.outputs == 1 ? 2 : network.outputs;
   if (classes == data.classes) return;
   Error problem =
-      error_at(network, network.layers.back(),
+      error_at(network, network.layers.back(), ErrorId::network_and_data,
                network.outputs == 1
                    ? fmt::format("gives one output, which tells 2 classes apart, but the data has {}", data.classes)
                    : fmt::format("gives {} outputs, one for each class, but the data has {} classes", network.outputs, data.classes));

@@ -21,7 +21,7 @@ fs::path find_text(const Shipped& shipped, std::string_view name_or_path) {
     std::error_code ignored;
     if (fs::is_regular_file(path, ignored)) return path;
   }
-  throw Error(ExitCode::config, fmt::format("no {} is named `{}`", shipped.one, name_or_path))
+  throw Error(ErrorId::no_such_text, fmt::format("no {} is named `{}`", shipped.one, name_or_path))
       .note("looked in " + looked_in)
       .help(suggestion(name_or_path, fmt::format("{}s", shipped.one), names_of(shipped)) +
             "; a file of your own is given as a path that ends in .toml");

@@ -62,7 +62,7 @@ struct TextTable::Nodes {
       if (const toml::array* array = node->as_array(); array && has_argument(*array))
         return table.document_->with_arguments.emplace_back(replaced(*array, *table.arguments_)).get();
     } catch (const BadExpression& bad) {
-      throw table.error(key, fmt::format("`{}`: {}", key, bad.what)).help(bad.help);
+      throw table.error(key, fmt::format("`{}`: {}", key, bad.what), ErrorId::blocks).help(bad.help);
     }
     return node;
   }
@@ -183,7 +183,8 @@ std::vector<T> read_list(const TextTable& table, std::string_view key, const tom
 
 void check_choice(const TextTable& table, std::string_view key, const std::string& value, std::span<const std::string> options) {
   if (std::find(options.begin(), options.end(), value) != options.end()) return;
-  throw table.error(key, fmt::format("`{}` is \"{}\", which is not known", key, value)).help(suggestion(value, "values", options));
+  throw table.error(key, fmt::format("`{}` is \"{}\", which is not known", key, value), ErrorId::unknown_name)
+      .help(suggestion(value, "values", options));
 }
 
 }  // namespace
@@ -194,9 +195,10 @@ TextTable TextTable::parse(std::string text, std::string file) {
   try {
     document->root = toml::parse(text);
   } catch (const toml::parse_error& problem) {
-    throw Error(ExitCode::config, std::string(problem.description()))
+    throw Error(ErrorId::not_toml, std::string(problem.description()))
         .at(document->file, static_cast<int>(problem.source().begin.line))
-        .note("the file is not valid TOML 1.0");
+        .note("the file is not valid TOML 1.0")
+        .help("look at that line and at those before it: a quote, bracket or brace may be missing");
   }
   Entry& root = document->entries.emplace_back(Entry{&document->root, "", 1});
   return TextTable(std::move(document), &root, nullptr);
@@ -290,7 +292,7 @@ std::vector<TextTable> TextTable::tables(std::string_view key) const {
     if (!array) throw error(key, fmt::format("`{}` must be an array of tables, not {}", key, describe(*node)));
     for (const toml::node& element : *array) {
       if (!element.is_table())
-        throw Error(ExitCode::config, fmt::format("`{}` must be an array of tables, but has {} in it", key, describe(element)))
+        throw Error(ErrorId::bad_value, fmt::format("`{}` must be an array of tables, but has {} in it", key, describe(element)))
             .at(file(), line_of_node(element));
       inner.push_back(&document_->entries.emplace_back(Entry{element.as_table(), std::string(key), line_of_node(element)}));
     }
@@ -308,21 +310,21 @@ void TextTable::refuse_unread() const {
   for (const std::string& key : keys()) {
     if (std::find(entry_->asked.begin(), entry_->asked.end(), key) != entry_->asked.end()) continue;
     const std::string where = entry_->path.empty() ? "" : fmt::format(" in `{}`", entry_->path);
-    throw error(key, fmt::format("unknown key `{}`{}", key, where)).help(suggestion(key, "keys", entry_->asked));
+    throw error(key, fmt::format("unknown key `{}`{}", key, where), ErrorId::unknown_key).help(suggestion(key, "keys", entry_->asked));
   }
   for (const auto& [key, tables] : entry_->inner)
     for (Entry* entry : tables) TextTable(document_, entry, arguments_).refuse_unread();
 }
 
 Error TextTable::missing(std::string_view key) const {
-  Error problem = error(key, fmt::format("key `{}` is missing", key));
+  Error problem = error(key, fmt::format("key `{}` is missing", key), ErrorId::missing_key);
   const std::string mistyped = nearest(key, keys());
   if (!mistyped.empty()) problem.help(fmt::format("is `{}` meant to be `{}`?", mistyped, key));
   return problem;
 }
 
-Error TextTable::error(std::string_view key, std::string message) const {
-  Error problem(ExitCode::config, std::move(message));
+Error TextTable::error(std::string_view key, std::string message, ErrorId id) const {
+  Error problem(id, std::move(message));
   problem.at(file(), line_of(key));
   for (const std::string& note : notes()) problem.note(note);
   return problem;

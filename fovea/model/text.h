@@ -64,9 +64,9 @@ class TextTable {
   // Throws for the first key, here or in a table got from here, that no getter has asked for.
   void refuse_unread() const;
 
-  // Error (config) at the place of the key; `missing` also names a key that may have been meant.
+  // At the place of the key; `missing` also names a key that may have been meant.
   Error missing(std::string_view key) const;
-  Error error(std::string_view key, std::string message) const;
+  Error error(std::string_view key, std::string message, ErrorId id = ErrorId::bad_value) const;
 
  private:
   struct Document;

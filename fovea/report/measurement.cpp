@@ -57,7 +57,7 @@ void append_line(const std::filesystem::path& file, const std::string& line) {
   stream << line << '\n';
   stream.flush();
   if (!stream)
-    throw Error(ExitCode::data, fmt::format("cannot write to `{}`", file.string()))
+    throw Error(ErrorId::cannot_write, fmt::format("cannot write to `{}`", file.string()))
         .help("see whether its folder exists and may be written");
 }
 

@@ -16,9 +16,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t schema_version = 1;
 
-std::filesystem::path file_of(const std::filesystem::path& path, std::string_view name) {
-  return std::filesystem::is_directory(path) ? path / name : path;
-}
+std::filesystem::path file_of(const std::filesystem::path& path, std::string_view name) { return is_folder(path) ? path / name : path; }
 
 // `line`: of the file, where the text begins.
 Json parse(std::string_view text, const std::string& file, int line) {
@@ -28,7 +26,7 @@ Json parse(std::string_view text, const std::string& file, int line) {
     const size_t end = std::min(error.byte, text.size());
     const auto newlines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
     const bool cut = error.byte >= text.size();
-    throw Error(ExitCode::data, cut ? "the record ends before its JSON does" : "the record is not JSON from here on")
+    throw Error(ErrorId::bad_record, cut ? "the record ends before its JSON does" : "the record is not JSON from here on")
         .at(file, static_cast<int>(newlines) + line)
         .help("docs/results.md describes the records");
   }
@@ -64,7 +62,7 @@ class Members {
   }
 
   Error error(const std::string& message) const {
-    return Error(ExitCode::data, message).at(file_, line_).help("docs/results.md describes the records");
+    return Error(ErrorId::bad_record, message).at(file_, line_).help("docs/results.md describes the records");
   }
 
  private:
@@ -115,7 +113,7 @@ class CommaTable {
     return value;
   }
   Error error(const std::string& message) const {
-    return Error(ExitCode::data, message).at(file_, line_).help("name the history.csv that `fovea train` wrote");
+    return Error(ErrorId::bad_record, message).at(file_, line_).help("name the history.csv that `fovea train` wrote");
   }
 
  private:
@@ -140,7 +138,7 @@ class CommaTable {
 RunRecord read_run(const std::filesystem::path& path) {
   RunRecord record;
   record.file = file_of(path, "result.json").string();
-  const Json json = parse(read_file(record.file), record.file, 1);
+  const Json json = parse(read_text(record.file), record.file, 1);
   const Members members(json, record.file);
   check_version(members);
   record.model = members.string("model");
@@ -160,7 +158,7 @@ RunRecord read_run(const std::filesystem::path& path) {
 
 std::vector<HistoryRow> read_history(const std::filesystem::path& path) {
   const std::string file = file_of(path, "history.csv").string();
-  const std::string text = read_file(file);
+  const std::string text = read_text(file);
   CommaTable table(text, file);
   std::vector<HistoryRow> rows;
   while (table.next()) {
@@ -175,7 +173,7 @@ std::vector<HistoryRow> read_history(const std::filesystem::path& path) {
 }
 
 std::vector<Measurement> read_speeds(const std::filesystem::path& path) {
-  const std::string file = path.string(), text = read_file(file);
+  const std::string file = path.string(), text = read_text(file);
   std::vector<Measurement> speeds;
   int line = 0;
   for (size_t begin = 0; begin < text.size();) {

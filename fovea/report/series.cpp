@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "fovea/base/file.h"
 #include "fovea/report/columns.h"
 
 namespace fovea::report {
@@ -55,7 +56,7 @@ BarGroup& group_of(std::vector<BarGroup>& groups, const std::string& title) {
 }  // namespace
 
 WholeRun read_whole_run(const std::filesystem::path& path) {
-  const std::filesystem::path folder = std::filesystem::is_directory(path) ? path : path.parent_path();
+  const std::filesystem::path folder = is_folder(path) ? path : path.parent_path();
   return {read_run(path), read_history(folder / "history.csv")};
 }
 

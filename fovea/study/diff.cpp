@@ -255,7 +255,8 @@ void require_within(const Diff& diff) {
   for (const PartDiff& part : diff.parts)
     for (const ValueDiff& value : part.values)
       if (!value.within())
-        throw Error(ExitCode::target, fmt::format("{} and {} differ first in layer `{}`, in {}", diff.a, diff.b, part.layer, part.what()))
+        throw Error(ErrorId::backends_differ,
+                    fmt::format("{} and {} differ first in layer `{}`, in {}", diff.a, diff.b, part.layer, part.what()))
             .note(fmt::format("`{}` {} in training step {}: {}", value.value, value.shape.text(), part.training_step, value.text()))
             .help("`fovea diff --all` shows every part; `--no-claims` tells a fused step from the operators in it");
 }

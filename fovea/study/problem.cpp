@@ -59,7 +59,7 @@ class Parser {
   }
 
  private:
-  Error error(const std::string& what) const { return Error(ExitCode::usage, fmt::format("problem `{}`: {}", text_, what)); }
+  Error error(const std::string& what) const { return Error(ErrorId::problem_text, fmt::format("problem `{}`: {}", text_, what)); }
 
   void split() {
     for (size_t begin = 0; begin < text_.size();) {

@@ -209,8 +209,8 @@ void apply_flag(Recipe& recipe, const std::string& name, const std::string& text
   for_each_key(recipe, [&](const Key& key, auto& member, const auto&...) {
     if (key.name == name) toml = fmt::format("{} = {}", name, flag_as_toml(text, member));
   });
-  if (toml.empty()) throw Error(ExitCode::usage, fmt::format("there is no flag `{}`", flag)).help("`fovea train --help` lists them");
-  const Error unreadable(ExitCode::usage, fmt::format("`{}` cannot be read as the value of {}", text, flag));
+  if (toml.empty()) throw Error(ErrorId::command_line, fmt::format("there is no flag `{}`", flag)).help("`fovea train --help` lists them");
+  const Error unreadable(ErrorId::flag_value, fmt::format("`{}` cannot be read as the value of {}", text, flag));
   const TextTable table = [&] {
     try {
       return TextTable::parse(toml, flag);
@@ -233,7 +233,8 @@ std::vector<TensorRule> read_tensors(const TextTable& table) {
     if (one.has("decay")) rule.decay = one.number("decay", {0, 1e6});
     if (one.has("frozen")) rule.frozen = one.boolean("frozen") ? Switch::on : Switch::off;
     if (!rule.rate_scale && !rule.decay && !rule.frozen)
-      throw one.error("match", fmt::format("the table for `{}` sets nothing", rule.match)).help("set rate_scale, decay or frozen in it");
+      throw one.error("match", fmt::format("the table for `{}` sets nothing", rule.match), ErrorId::tensor_rules)
+          .help("set rate_scale, decay or frozen in it");
     rules.push_back(std::move(rule));
   }
   return rules;
@@ -275,7 +276,7 @@ UpdateRule Recipe::update_rule() const {
 double Recipe::valid_share() const {
   if (valid == "test") return 0;
   const std::optional<double> share = share_in(valid);
-  if (!share) throw Error(ExitCode::config, what_valid_takes(valid)).help(valid_remedy);
+  if (!share) throw Error(ErrorId::bad_value, what_valid_takes(valid)).help(valid_remedy);
   return *share;
 }
 
@@ -301,7 +302,7 @@ Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string
   bool keep_is_given = flags.contains("keep");
   const std::filesystem::path found = file.empty() ? file : model::find_text(model::shipped_recipes, file.string());
   if (!file.empty()) {
-    const TextTable table = TextTable::parse(read_file(found), found.string());
+    const TextTable table = TextTable::parse(read_text(found), found.string());
     for_each_key(recipe, Reader{table});
     recipe.tensors = read_tensors(table);
     table.refuse_unread();

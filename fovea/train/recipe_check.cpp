@@ -33,7 +33,7 @@ void check_schedule(const Recipe& recipe, const Refuse& refuse) {
 
 void check_recipe(const Recipe& recipe, const std::string& file) {
   const Refuse refuse = [&](std::string message, std::string remedy) {
-    Error error(ExitCode::config, std::move(message));
+    Error error(ErrorId::contradiction, std::move(message));
     if (!file.empty()) error.at(file);
     throw error.help(std::move(remedy));
   };

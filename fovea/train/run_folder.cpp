@@ -25,13 +25,13 @@ int64_t peak_memory_bytes() {
 void make_folder(const std::filesystem::path& folder) {
   std::error_code failure;
   std::filesystem::create_directories(folder, failure);
-  if (failure) throw Error(ExitCode::data, fmt::format("cannot make the folder `{}`: {}", folder.string(), failure.message()));
+  if (failure) throw Error(ErrorId::cannot_write, fmt::format("cannot make the folder `{}`: {}", folder.string(), failure.message()));
 }
 
 void remove_file(const std::filesystem::path& file) {
   std::error_code failure;
   std::filesystem::remove(file, failure);
-  if (failure) throw Error(ExitCode::data, fmt::format("cannot remove `{}`: {}", file.string(), failure.message()));
+  if (failure) throw Error(ErrorId::cannot_write, fmt::format("cannot remove `{}`: {}", file.string(), failure.message()));
 }
 
 double best_valid_accuracy(const std::vector<Epoch>& history) {
@@ -50,8 +50,8 @@ std::filesystem::path make_run_folder(const Recipe& recipe, Existing existing) {
     std::error_code failure;
     for (int n = 1; folder.empty() || (!std::filesystem::create_directory(folder, failure) && !failure); ++n)  // another run may take it
       folder = std::filesystem::path("runs") / fmt::format("{}-{}", model, n);
-  } else if (existing == Existing::refuse && std::filesystem::exists(folder / config_file)) {
-    throw Error(ExitCode::usage, fmt::format("the folder `{}` holds a run already", folder.string()))
+  } else if (existing == Existing::refuse && is_there(folder / config_file)) {
+    throw Error(ErrorId::folder_holds_a_run, fmt::format("the folder `{}` holds a run already", folder.string()))
         .help("name another --out, or give --overwrite to replace that run");
   }
   make_folder(folder);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fovea/base/error.h"
+#include "fovea/base/file.h"
 
 namespace fovea::train {
 namespace {
@@ -14,7 +15,7 @@ constexpr const char* format_name = "fovea-model-1";
 std::string metadata(const io::Safetensors& content, const std::string& key, const std::string& file) {
   const auto found = content.metadata.find(key);
   if (found == content.metadata.end())
-    throw Error(ExitCode::data, fmt::format("this safetensors file has no `{}` in its metadata", key))
+    throw Error(ErrorId::not_a_model, fmt::format("this safetensors file has no `{}` in its metadata", key))
         .at(file)
         .help("give a best.safetensors that `fovea train` wrote");
   return found->second;
@@ -25,7 +26,7 @@ std::vector<Value> list(const io::Safetensors& content, const std::string& key, 
   try {
     return nlohmann::json::parse(metadata(content, key, file)).get<std::vector<Value>>();
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ExitCode::data, fmt::format("the metadata `{}` is damaged: {}", key, error.what())).at(file);
+    throw Error(ErrorId::not_a_model, fmt::format("the metadata `{}` is damaged: {}", key, error.what())).at(file);
   }
 }
 
@@ -35,13 +36,13 @@ void check_weights(const SavedModel& model, const std::string& file) {
         std::find_if(model.weights.begin(), model.weights.end(), [&](const auto& weight) { return weight.name == parameter.name; });
     const std::string has = found == model.weights.end() ? "none" : fmt::format("{} {}", fovea::name_of(found->dtype), found->shape.text());
     if (found == model.weights.end() || found->shape != parameter.shape || found->dtype != DType::f32)
-      throw Error(ExitCode::data,
+      throw Error(ErrorId::foreign_weights,
                   fmt::format("the network needs `{}` as f32 {}, but the file has {}", parameter.name, parameter.shape.text(), has))
           .at(file);
   }
   if (model.weights.size() != model.network.parameters.size())
-    throw Error(ExitCode::data, fmt::format("the file has {} tensors, but the network has {} parameters", model.weights.size(),
-                                            model.network.parameters.size()))
+    throw Error(ErrorId::foreign_weights, fmt::format("the file has {} tensors, but the network has {} parameters", model.weights.size(),
+                                                      model.network.parameters.size()))
         .at(file);
 }
 
@@ -65,11 +66,12 @@ void save_model(const std::filesystem::path& file, const SavedModel& model) {
 }
 
 SavedModel load_model(const std::filesystem::path& path) {
-  const std::filesystem::path file = std::filesystem::is_directory(path) ? path / "best.safetensors" : path;
+  const std::filesystem::path file = is_folder(path) ? path / "best.safetensors" : path;
   const std::string name = file.string();
   io::Safetensors content = io::read_safetensors(file);
   if (const std::string format = metadata(content, "format", name); format != format_name)
-    throw Error(ExitCode::data, fmt::format("the model has the format `{}`, but this program reads `{}`", format, format_name)).at(name);
+    throw Error(ErrorId::not_a_model, fmt::format("the model has the format `{}`, but this program reads `{}`", format, format_name))
+        .at(name);
   SavedModel model;
   model.preprocessing = {list<float>(content, "mean", name), list<float>(content, "deviation", name)};
   model.classes = list<std::string>(content, "classes", name);
@@ -78,8 +80,8 @@ SavedModel load_model(const std::filesystem::path& path) {
   model.weights = std::move(content.tensors);
   const size_t channels = static_cast<size_t>(model.network.c);
   if (model.preprocessing.mean.size() != channels || model.preprocessing.deviation.size() != channels)
-    throw Error(ExitCode::data, fmt::format("the model's preprocessing has {} means and {} deviations for {} channels",
-                                            model.preprocessing.mean.size(), model.preprocessing.deviation.size(), channels))
+    throw Error(ErrorId::not_a_model, fmt::format("the model's preprocessing has {} means and {} deviations for {} channels",
+                                                  model.preprocessing.mean.size(), model.preprocessing.deviation.size(), channels))
         .at(name);
   check_weights(model, name);
   return model;

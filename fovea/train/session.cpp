@@ -78,7 +78,7 @@ void Session::write_weights(const std::vector<io::NamedTensor>& weights) {
   for (const io::NamedTensor& weight : weights) {
     const Tensor to = plans_[0].tensor(weight.name);
     if (to.shape != weight.shape || to.dtype != weight.dtype)
-      throw Error(ExitCode::data,
+      throw Error(ErrorId::foreign_weights,
                   "weights `" + weight.name + "` have the shape " + weight.shape.text() + ", but the network's have " + to.shape.text());
     device_.upload(to.data, weight.bytes.data(), weight.bytes.size(), *stream_);
     if (const graph::ValueId average = average_of(weight.name); average != graph::no_value)
@@ -160,7 +160,7 @@ Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch, con
   const Metrics metrics = session.read_metrics();
   session.clear_metrics();
   if (metrics.non_finite > 0)
-    throw Error(ExitCode::numeric,
+    throw Error(ErrorId::evaluation_not_finite,
                 fmt::format("the losses of {} of {} images under evaluation are NaN or infinite", metrics.non_finite, count))
         .note("so are the weights, or so large that the layers overflow")
         .help("train with a smaller learning_rate, other initial weights or another normalisation");

@@ -18,7 +18,7 @@ Error no_match(const TensorRule& rule, const model::Network& network) {
   std::vector<std::string> names;
   for (const model::Parameter& parameter : network.parameters)
     if (parameter.trained == model::Trained::yes) names.push_back(parameter.name);
-  Error error(ExitCode::config,
+  Error error(ErrorId::tensor_rules,
               fmt::format("match = \"{}\" matches none of the {} parameters of `{}`", rule.match, names.size(), network.name));
   if (!rule.file.empty()) error.at(rule.file, rule.line);
   return error.help(model::suggestion(rule.match, "parameters", names));
@@ -50,7 +50,7 @@ std::vector<TensorSettings> tensor_settings(const Recipe& recipe, const model::N
     frozen += settings[i].frozen == Switch::on;
   }
   if (frozen == trained)
-    throw Error(ExitCode::config, fmt::format("all {} parameters of `{}` are frozen", trained, network.name))
+    throw Error(ErrorId::tensor_rules, fmt::format("all {} parameters of `{}` are frozen", trained, network.name))
         .help("let the [[tensors]] tables of the recipe leave at least one to train");
   return settings;
 }

@@ -264,7 +264,7 @@ void Trainer::throw_non_finite() {
     again.step = static_cast<uint32_t>(step);
     session_->write_control(again);
     if (const auto found = plan::find_non_finite(session_->plan(plan_at(position)), backend_->device(), session_->stream()))
-      throw Error(ExitCode::numeric,
+      throw Error(ErrorId::training_not_finite,
                   fmt::format("layer `{}` gives {} values that are NaN or infinite, of {}", found->layer, found->count, found->elements))
           .note(fmt::format("in epoch {}, step {} of the run, in `{}` ({})", state_.epoch + 1, step, found->value, found->step))
           .help("a smaller learning_rate usually helps; so do other initial weights or another normalisation");

@@ -27,7 +27,7 @@ Preprocessing preprocessing_of(const Recipe& recipe, const data::Images& images)
   data::MeanStd pixels{recipe.mean, recipe.deviation};
   if (pixels.mean.empty()) pixels = data::mean_and_std(images, usable_threads());
   if (pixels.mean.size() != static_cast<size_t>(images.c))
-    throw Error(ExitCode::config,
+    throw Error(ErrorId::recipe_and_data,
                 fmt::format("mean and deviation have {} values, but the images have {} channels", pixels.mean.size(), images.c))
         .help("give one value per channel, or leave both out to use those of the training images");
   Preprocessing result;
@@ -46,7 +46,8 @@ std::vector<float> balanced_weights(const data::Dataset& dataset) {
   for (size_t label = 0; label < dataset.classes.size(); ++label) {
     const auto count = std::count(labels.begin(), labels.end(), static_cast<int32_t>(label));
     if (count == 0)
-      throw Error(ExitCode::data, fmt::format("class `{}` has no training image, so that nothing can balance it", dataset.classes[label]))
+      throw Error(ErrorId::empty_class,
+                  fmt::format("class `{}` has no training image, so that nothing can balance it", dataset.classes[label]))
           .help("give class_weights as numbers, or leave them out");
     weights.push_back(static_cast<float>(images / (static_cast<double>(dataset.classes.size()) * static_cast<double>(count))));
   }
@@ -58,7 +59,7 @@ std::vector<float> class_weights_of(const Recipe& recipe, const data::Dataset& d
   if (recipe.class_weights.kind == ClassWeights::Kind::balanced) return balanced_weights(dataset);
   const std::vector<double>& given = recipe.class_weights.given;
   if (given.size() != dataset.classes.size())
-    throw Error(ExitCode::config,
+    throw Error(ErrorId::recipe_and_data,
                 fmt::format("class_weights has {} values, but the data set has {} classes", given.size(), dataset.classes.size()))
         .help("give one value per class, in the order of the labels, or \"balanced\"");
   return {given.begin(), given.end()};

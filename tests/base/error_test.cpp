@@ -9,12 +9,12 @@ namespace fovea {
 namespace {
 
 TEST(Error, ShowsPlaceFactsAndRemedyInTheOrderGiven) {
-  const Error error = Error(ExitCode::config, "layer `conv3` needs 3 input channels but gets 1")
+  const Error error = Error(ErrorId::unfit_layer, "layer `conv3` needs 3 input channels but gets 1")
                           .at("models/xray.toml", 18)
                           .note("the data set has 1 channel")
                           .help("set channels = 3");
   EXPECT_STREQ(error.what(),
-               "error: layer `conv3` needs 3 input channels but gets 1\n"
+               "error[E0207]: layer `conv3` needs 3 input channels but gets 1\n"
                "  --> models/xray.toml:18\n"
                "  note: the data set has 1 channel\n"
                "  help: set channels = 3");
@@ -23,7 +23,26 @@ TEST(Error, ShowsPlaceFactsAndRemedyInTheOrderGiven) {
 }
 
 TEST(Error, NamesAFileAsAWholeWithoutALine) {
-  EXPECT_STREQ(Error(ExitCode::data, "cut off").at("a.bin").what(), "error: cut off\n  --> a.bin");
+  EXPECT_TRUE(std::string(Error(ExitCode::data, "cut off").at("a.bin").what()).starts_with("error[E0300]: cut off\n  --> a.bin\n"));
+}
+
+TEST(Error, WithoutAHelpOfItsOwnShowsThatOfItsStory) {
+  EXPECT_STREQ(Error(ErrorId::flag_value, "`x` is none").note("a fact").what(),
+               ("error[E0102]: `x` is none\n  note: a fact\n  help: " + std::string(story_of(ErrorId::flag_value).remedy)).c_str());
+  EXPECT_STREQ(Error(ErrorId::flag_value, "`x` is none").help("take y").note("a fact").what(),
+               "error[E0102]: `x` is none\n  help: take y\n  note: a fact");
+}
+
+TEST(Error, HasTheExitCodeOfItsStory) {
+  EXPECT_EQ(Error(ErrorId::not_idx, "x").code(), ExitCode::data);
+  EXPECT_EQ(Error(ErrorId::not_idx, "x").id(), ErrorId::not_idx);
+  for (const ExitCode code : {ExitCode::internal, ExitCode::usage, ExitCode::config, ExitCode::data, ExitCode::device, ExitCode::memory,
+                              ExitCode::numeric, ExitCode::target, ExitCode::requeue})
+    EXPECT_EQ(Error(code, "x").code(), code);
+}
+
+TEST(Error, IsNoneForARunThatStopsOnRequest) {
+  EXPECT_TRUE(std::string(Error(ExitCode::requeue, "stopped").what()).starts_with("stopped\n  help: "));
 }
 
 TEST(Error, KeepsTheDocumentedExitCodes) {

@@ -25,8 +25,8 @@ TEST_P(ExitCodes, ComeWithOneMessage) {
   const Ran ran = program.run(GetParam().arguments);
   EXPECT_EQ(ran.code, GetParam().code) << ran.error;
   EXPECT_TRUE(has(ran.error, GetParam().says)) << ran.error;
-  EXPECT_TRUE(ran.error.starts_with("error: ")) << ran.error;
-  EXPECT_EQ(ran.error.find("error: ", 1), std::string::npos) << ran.error;
+  EXPECT_TRUE(ran.error.starts_with("error[E0")) << ran.error;
+  EXPECT_EQ(ran.error.find("error[", 1), std::string::npos) << ran.error;
   EXPECT_EQ(ran.out, "");
   EXPECT_FALSE(std::filesystem::exists(program.path("out/config.toml")));  // refused before anything is left behind
 }

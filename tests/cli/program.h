@@ -32,11 +32,14 @@ layers = [
 )");
   }
 
-  // `arguments` as for a shell; {} in them is the folder.
-  Ran run(std::string arguments) const {
+  // What a shell is given; {} in the arguments is the folder.
+  std::string command(std::string arguments) const {
     for (size_t at = arguments.find("{}"); at != std::string::npos; at = arguments.find("{}")) arguments.replace(at, 2, folder_.path());
+    return std::string(FOVEA_PROGRAM) + " " + arguments;
+  }
+  Ran run(const std::string& arguments) const {
     const std::filesystem::path errors = folder_.path() / "stderr";
-    FILE* pipe = ::popen((std::string(FOVEA_PROGRAM) + " " + arguments + " 2>" + errors.string()).c_str(), "r");
+    FILE* pipe = ::popen((command(arguments) + " 2>" + errors.string()).c_str(), "r");
     if (pipe == nullptr) throw std::runtime_error("the program cannot be started");
     Ran ran;
     char buffer[4096];
@@ -52,6 +55,7 @@ layers = [
   }
   std::filesystem::path path(const std::string& name) const { return folder_.path() / name; }
   void plant(const std::string& name, std::string_view text) const { folder_.plant(name, text); }
+  void remove(const std::string& name) const { folder_.remove(name); }
 
  private:
   data::DataFolder folder_;

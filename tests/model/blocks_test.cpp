@@ -181,9 +181,9 @@ TEST(Blocks, OneValueForEachChannelCannotBeNormalised) {
   } catch (const Error& problem) {
     EXPECT_EQ(problem.code(), ExitCode::config);
     EXPECT_EQ(std::string(problem.what()),
-              "error: layer `batch_norm1` normalises over a batch, but gets 1 image of 1 value for each channel\n  --> net.toml:10\n"
-              "  note: one value is its own mean: all of them would become 0\n"
-              "  help: choose batch and micro_batches so that no part of a step, the last of an epoch included, is of a single image");
+              "error[E0213]: layer `batch_norm1` normalises over a batch, but gets 1 image of 1 value for each channel\n  --> "
+              "net.toml:10\n  note: one value is its own mean: all of them would become 0\n  help: choose batch and micro_batches so that "
+              "no part of a step, the last of an epoch included, is of a single image");
   }
   settings.phase = Phase::evaluation;
   EXPECT_NO_THROW(append_forward(graph, network, settings));

@@ -84,37 +84,77 @@ TEST(Text, KnowsPlacesAndOrder) {
 
 TEST(Text, NamesWrongTypes) {
   const TextTable t = table();
-  EXPECT_EQ(complaint([&] { t.integer("rate"); }), "error: `rate` must be a whole number, not 0.5\n  --> r.toml:2");
-  EXPECT_EQ(complaint([&] { t.integer("whole"); }), "error: `whole` must be a whole number, not 3.0\n  --> r.toml:8");
-  EXPECT_EQ(complaint([&] { t.integer("name"); }), "error: `name` must be a whole number, not the string \"run\"\n  --> r.toml:4");
-  EXPECT_EQ(complaint([&] { t.number("nesterov"); }), "error: `nesterov` must be a number, not true\n  --> r.toml:3");
-  EXPECT_EQ(complaint([&] { t.boolean("epochs"); }), "error: `epochs` must be true or false, not 5\n  --> r.toml:1");
-  EXPECT_EQ(complaint([&] { t.string("shape"); }), "error: `shape` must be a string, not an array\n  --> r.toml:5");
-  EXPECT_EQ(complaint([&] { t.integers("words"); }), "error: `words` must be a whole number, not the string \"a\"\n  --> r.toml:7");
-  EXPECT_EQ(complaint([&] { t.table("epochs"); }), "error: `epochs` must be a table, not 5\n  --> r.toml:1");
-  EXPECT_EQ(complaint([&] { t.tables("data"); }), "error: `data` must be an array of tables, not a table\n  --> r.toml:11");
-  EXPECT_EQ(complaint([&] { t.tables("shape"); }), "error: `shape` must be an array of tables, but has 3 in it\n  --> r.toml:5");
+  EXPECT_EQ(complaint([&] { t.integer("rate"); }),
+            "error[E0204]: `rate` must be a whole number, not 0.5\n  --> r.toml:2\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] { t.integer("whole"); }),
+            "error[E0204]: `whole` must be a whole number, not 3.0\n  --> r.toml:8\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] { t.integer("name"); }),
+            "error[E0204]: `name` must be a whole number, not the string \"run\"\n  --> r.toml:4\n  help: give a value of the kind and in "
+            "the range that the message names");
+  EXPECT_EQ(complaint([&] { t.number("nesterov"); }),
+            "error[E0204]: `nesterov` must be a number, not true\n  --> r.toml:3\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] { t.boolean("epochs"); }),
+            "error[E0204]: `epochs` must be true or false, not 5\n  --> r.toml:1\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] { t.string("shape"); }),
+            "error[E0204]: `shape` must be a string, not an array\n  --> r.toml:5\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] { t.integers("words"); }),
+            "error[E0204]: `words` must be a whole number, not the string \"a\"\n  --> r.toml:7\n  help: give a value of the kind and in "
+            "the range that the message names");
+  EXPECT_EQ(complaint([&] { t.table("epochs"); }),
+            "error[E0204]: `epochs` must be a table, not 5\n  --> r.toml:1\n  help: give a value of the kind and in the range that the "
+            "message names");
+  EXPECT_EQ(complaint([&] { t.tables("data"); }),
+            "error[E0204]: `data` must be an array of tables, not a table\n  --> r.toml:11\n  help: give a value of the kind and in the "
+            "range that the message names");
+  EXPECT_EQ(complaint([&] { t.tables("shape"); }),
+            "error[E0204]: `shape` must be an array of tables, but has 3 in it\n  --> r.toml:5\n  help: give a value of the kind and in "
+            "the range that the message names");
 }
 
 TEST(Text, NamesValuesOutOfRange) {
   const TextTable t = table();
-  EXPECT_EQ(complaint([&] { t.integer("epochs", {6, 9}); }), "error: `epochs` is 5, but must be at least 6\n  --> r.toml:1");
-  EXPECT_EQ(complaint([&] { t.integer("epochs", {0, 4}); }), "error: `epochs` is 5, but must be at most 4\n  --> r.toml:1");
-  EXPECT_EQ(complaint([&] { t.number("rate", {0.75, 1}); }), "error: `rate` is 0.5, but must be at least 0.75\n  --> r.toml:2");
-  EXPECT_EQ(complaint([&] { t.integers("shape", {4, 9}); }), "error: `shape` is 3, but must be at least 4\n  --> r.toml:5");
-  EXPECT_EQ(complaint([&] { t.number("endless"); }), "error: `endless` is inf, but must be finite\n  --> r.toml:9");
+  EXPECT_EQ(complaint([&] {
+              t.integer("epochs", {6, 9});
+            }),
+            "error[E0204]: `epochs` is 5, but must be at least 6\n  --> r.toml:1\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] {
+              t.integer("epochs", {0, 4});
+            }),
+            "error[E0204]: `epochs` is 5, but must be at most 4\n  --> r.toml:1\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] {
+              t.number("rate", {0.75, 1});
+            }),
+            "error[E0204]: `rate` is 0.5, but must be at least 0.75\n  --> r.toml:2\n  help: give a value of the kind and in the range "
+            "that the message names");
+  EXPECT_EQ(complaint([&] {
+              t.integers("shape", {4, 9});
+            }),
+            "error[E0204]: `shape` is 3, but must be at least 4\n  --> r.toml:5\n  help: give a value of the kind and in the range that "
+            "the message names");
+  EXPECT_EQ(complaint([&] { t.number("endless"); }),
+            "error[E0204]: `endless` is inf, but must be finite\n  --> r.toml:9\n  help: give a value of the kind and in the range that "
+            "the message names");
 }
 
 TEST(Text, NamesUnknownChoices) {
   const std::string options[] = {"walk", "runs"};
   EXPECT_EQ(complaint([&] { table().choice("name", options); }),
-            "error: `name` is \"run\", which is not known\n  --> r.toml:4\n  help: did you mean `runs`? known values: walk, runs");
+            "error[E0205]: `name` is \"run\", which is not known\n  --> r.toml:4\n  help: did you mean `runs`? known values: walk, runs");
 }
 
 TEST(Text, NamesMissingKeys) {
-  EXPECT_EQ(complaint([&] { table().integer("batch"); }), "error: key `batch` is missing\n  --> r.toml:1");
+  EXPECT_EQ(
+      complaint([&] { table().integer("batch"); }),
+      "error[E0202]: key `batch` is missing\n  --> r.toml:1\n  help: add the key; models/README.md and docs/results.md list all of them");
   EXPECT_EQ(complaint([&] { table().integer("epoch"); }),
-            "error: key `epoch` is missing\n  --> r.toml:1\n  help: is `epochs` meant to be `epoch`?");
+            "error[E0202]: key `epoch` is missing\n  --> r.toml:1\n  help: is `epochs` meant to be `epoch`?");
 }
 
 TEST(Text, RefusesKeysThatNobodyRead) {
@@ -123,14 +163,14 @@ TEST(Text, RefusesKeysThatNobodyRead) {
   EXPECT_EQ(t.number_or("learning_rate", 0.1), 0.1);
   const TextTable data = t.table("data");
   EXPECT_EQ(complaint([&] { t.refuse_unread(); }),
-            "error: unknown key `learing_rate`\n  --> r.toml:2\n"
-            "  help: did you mean `learning_rate`? known keys: epochs, learning_rate, data");
+            "error[E0203]: unknown key `learing_rate`\n  --> r.toml:2\n  help: did you mean `learning_rate`? known keys: epochs, "
+            "learning_rate, data");
   EXPECT_TRUE(t.has("learing_rate"));
   EXPECT_NE(complaint([&] { t.refuse_unread(); }), "no error") << "asking whether a key is there does not read it";
   t.number("learing_rate");
   data.string_or("source", "");
   EXPECT_EQ(complaint([&] { t.refuse_unread(); }),
-            "error: unknown key `sorce` in `data`\n  --> r.toml:4\n  help: did you mean `source`? known keys: source");
+            "error[E0203]: unknown key `sorce` in `data`\n  --> r.toml:4\n  help: did you mean `source`? known keys: source");
   data.integer("sorce");
   EXPECT_EQ(complaint([&] { t.refuse_unread(); }), "no error");
 }
@@ -150,7 +190,9 @@ TEST(Text, DoubleCommasAreRefused) {
 }
 
 TEST(Text, EmptyArraysAreRefused) {
-  EXPECT_EQ(complaint([] { TextTable::parse("a = []", "r.toml").integers("a"); }), "error: `a` is an empty array\n  --> r.toml:1");
+  EXPECT_EQ(
+      complaint([] { TextTable::parse("a = []", "r.toml").integers("a"); }),
+      "error[E0204]: `a` is an empty array\n  --> r.toml:1\n  help: give a value of the kind and in the range that the message names");
 }
 
 TEST(Nearest, CountsEdits) {
