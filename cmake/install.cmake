@@ -14,7 +14,7 @@ if(TARGET fovea_cuda)
   install(TARGETS fovea_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 
-foreach(header fovea/fovea.h fovea/base/error.h)
+foreach(header fovea/fovea.h fovea/base/error.h fovea/base/error_stories.h)
   cmake_path(GET header PARENT_PATH folder)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/${folder})
 endforeach()

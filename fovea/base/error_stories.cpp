@@ -149,17 +149,17 @@ constexpr auto stories = std::to_array<ErrorStory>({
     {ErrorId::bad_safetensors, ExitCode::data, "the file is no whole safetensors file",
      "A safetensors file is the length of its header, the header, and the tensors, each byte once. The message says where this one "
      "departs from that; it was cut, damaged, or is of another format.",
-     "model.safetensors, of which half was copied", "copy or download the file again, or train anew"},
+     "best.safetensors, of which half was copied", "copy or download the file again, or train anew"},
     {ErrorId::tensor_type, ExitCode::data, "a tensor is of a type that is not read", "fovea reads F32, F64, U8, U16 and I32.",
      "a file with tensors in BF16", "convert the tensors to F32 where they come from"},
     {ErrorId::not_a_model, ExitCode::data, "the file is not a model that fovea wrote",
      "It is a whole safetensors file, but lacks the metadata that `fovea train` writes beside the weights (the network's text, the "
      "normalisation, the classes), or they are damaged or of another version.",
-     "weights saved by another program", "give the folder of a run, or a model.safetensors that `fovea train` wrote"},
+     "weights saved by another program", "give the folder of a run, or a best.safetensors that `fovea train` wrote"},
     {ErrorId::foreign_weights, ExitCode::data, "the weights are not those of the network",
      "Each parameter of the network must be in the file under its name, as f32 and in its shape, and nothing else. Here the file mixes two "
      "networks, or was changed.",
-     "the header of one run with the tensors of another", "give a model.safetensors as `fovea train` wrote it"},
+     "the header of one run with the tensors of another", "give a best.safetensors as `fovea train` wrote it"},
     {ErrorId::bad_record, ExitCode::data, "a record or history is damaged",
      "Results are JSON and histories are tables with commas, whose keys and columns docs/results.md describes. This one is cut, lacks "
      "some, "

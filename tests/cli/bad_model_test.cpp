@@ -74,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
                  nothing,
                  "eval {} --data synthetic:8x8x1:4:10:10",
                  4,
-                 {"E0401", "model.safetensors", "No such file"}},
+                 {"E0401", "best.safetensors", "No such file"}},
         BadInput{"a device", nothing, "eval /dev/zero --data synthetic:8x8x1:4:10:10", 4, {"E0401", "/dev/zero", "not a file"}}),
     test_name);
 

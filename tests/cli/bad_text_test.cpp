@@ -123,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(
                              "train --model {}/tiny.toml --data synthetic:8x8x1:4:50:30 --backend eigen --out {}/mnist/run",
                              4,
                              {"E0402", "/mnist/run", "Permission denied"}},
-                    BadInput{"out holds a run", file("out/recipe.toml", "x"), on_synthetic, 2, {"E0103", "/out"}},
+                    BadInput{"out holds a run", file("out/config.toml", "x"), on_synthetic, 2, {"E0103", "/out"}},
                     BadInput{"a record cut short",
                              file("result.json", "{\"schema_version\": 1,\n\"model\": "),
                              "table {}/result.json",

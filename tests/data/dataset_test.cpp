@@ -86,7 +86,7 @@ TEST(Load, refuses_with_the_list_of_kinds) {
   };
   for (const auto& [spec, expected] : cases) {
     const std::string text = error_text(ExitCode::data, [&asked = spec] { load(asked); });
-    EXPECT_NE(text.find("error: data set `" + spec + "`: " + expected), std::string::npos) << text;
+    EXPECT_NE(text.find("error[E0301]: data set `" + spec + "`: " + expected), std::string::npos) << text;
     EXPECT_NE(text.find("help: ask for one of: digits[:SEED], mnist:DIR, cifar10:DIR, synthetic:HxWxC:CLASSES[:TRAIN[:TEST]]"),
               std::string::npos)
         << text;

@@ -144,7 +144,7 @@ TEST_F(Library, RefusesImagesThatDoNotFit) {
     return error_text(ExitCode::data, [&] { run_training(tried); });
   };
   EXPECT_EQ(said([](Experiment& e) { e.images->train.count = 41; }),
-            "error: 41 images of 8 x 8 x 1 come with 2560 pixels\n"
+            "error[E0300]: 41 images of 8 x 8 x 1 come with 2560 pixels\n"
             "  help: give count * h * w * c pixels, in the order (image, row, column, channel), and one label for each image");
   EXPECT_NE(said([](Experiment& e) { e.images->test.labels = {}; }).find("come with 0 labels"), std::string::npos);
   EXPECT_NE(said([](Experiment& e) { e.images->classes = {"one"}; }).find("has 1 classes"), std::string::npos);

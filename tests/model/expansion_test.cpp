@@ -118,8 +118,7 @@ TEST(Expansion, ComplaintsNameTheUse) {
             "activations: relu, sigmoid, tanh, leaky_relu, gelu, gelu_tanh, silu");
   EXPECT_EQ(complaint(R"({ block = "residual", channels = 2, repeat = 2, first = { stride = 0 } },)"),
             "error[E0204]: `stride` is 0, but must be at least 1\n  --> net.toml:10\n  note: in block `residual`, used as `residual1.0` in "
-            "line 3 with act = \"relu\", channels = 2, project = false, stride = 0\n  help: give a value of the kind and in the range that "
-            "the message names");
+            "line 3 with act = \"relu\", channels = 2, project = false, stride = 0\n  help: give a value of that kind and range");
   const std::string nested =
       complaint(R"({ block = "outer" },)", residual + "[block.outer]\nlayers = [{ block = \"residual\", channels = 4 }]\n");
   EXPECT_NE(nested.find("\n  note: in block `residual`, used as `outer1.residual1` in line 15 with "), std::string::npos) << nested;
@@ -139,8 +138,7 @@ TEST(Expansion, RefusesUsesThatDoNotFit) {
             "error[E0203]: unknown key `strid` in `first`\n  --> net.toml:3\n  help: did you mean `stride`? known keys: channels, stride, "
             "project, act");
   EXPECT_EQ(complaint(R"({ block = "residual", channels = 2, repeat = 0 },)"),
-            "error[E0204]: `repeat` is 0, but must be at least 1\n  --> net.toml:3\n  help: give a value of the kind and in the range that "
-            "the message names");
+            "error[E0204]: `repeat` is 0, but must be at least 1\n  --> net.toml:3\n  help: give a value of that kind and range");
   EXPECT_EQ(complaint(R"({ conv2d = 4, kernel = 1 },)"),
             "error[E0210]: block `residual` is not used\n  --> net.toml:5\n  help: use it as a layer, `{ block = \"residual\" }`, or take "
             "it out");
@@ -165,12 +163,14 @@ TEST(Expansion, RefusesArgumentsThatMeanNothing) {
   EXPECT_EQ(with("arguments = [\"x\"]", "conv2d = \"$y\", kernel = 1"),
             "error[E0210]: `conv2d`: there is no argument `$y` here\n  --> net.toml:7" + note + "  help: known arguments: x");
   EXPECT_EQ(with("arguments = [\"x\"]", "conv2d = \"$x + 1\", kernel = 1"),
-            "error[E0210]: `conv2d`: \"$x + 1\" is not understood\n  --> net.toml:7" + note + "  help: write \"$NAME\", or a product such as \"4 * $NAME\"");
+            "error[E0210]: `conv2d`: \"$x + 1\" is not understood\n  --> net.toml:7" + note +
+                "  help: write \"$NAME\", or a product such as \"4 * $NAME\"");
   EXPECT_EQ(with("arguments = [\"x\"]", "conv2d = \"9000000000000000000 * $x\", kernel = 1"),
-            "error[E0210]: `conv2d`: \"9000000000000000000 * $x\" is 9000000000000000000 times 4, which is too large\n  --> net.toml:7" + note + "  help: give smaller numbers");
+            "error[E0210]: `conv2d`: \"9000000000000000000 * $x\" is 9000000000000000000 times 4, which is too large\n  --> net.toml:7" +
+                note + "  help: give smaller numbers");
   EXPECT_EQ(with("arguments = [\"x\"]", "conv2d = \"1.5 * $x\", kernel = 1"),
             "error[E0204]: `conv2d` must be a whole number, not 6.0\n  --> net.toml:7\n  note: in block `a`, used as `a1` in line 3 with x "
-            "= 4\n  help: give a value of the kind and in the range that the message names");
+            "= 4\n  help: give a value of that kind and range");
   EXPECT_EQ(with("arguments = [\"x\"]\ndefaults = { x = 1 }", "conv2d = \"$x\", kernel = 1"),
             "error[E0210]: argument `x` has a default, so it cannot be among `arguments`, which must be given\n  --> net.toml:7\n  help: "
             "models/README.md shows blocks with their arguments");
@@ -205,8 +205,8 @@ TEST(Expansion, RefusesNamesThatMeanNothing) {
             "error[E0207]: layer `shortcut1` cannot be built: a shortcut from 4 to 7 channels: it can only add an even number of them\n  "
             "--> net.toml:3\n  help: its input is 8 x 8 x 4");
   EXPECT_EQ(complaint(R"({ conv2d = 4, kernel = 1, activation = "relu", slope = 0.1 },)", ""),
-            "error[E0204]: `slope` is of leaky_relu alone, but the activation is relu\n  --> net.toml:3\n  help: give a value of the kind "
-            "and in the range that the message names");
+            "error[E0204]: `slope` is of leaky_relu alone, but the activation is relu\n  --> net.toml:3\n  help: give a value of that kind "
+            "and range");
 }
 
 }  // namespace
