@@ -1,6 +1,7 @@
 #include "fovea/base/stop_signal.h"
 
 #include <signal.h>
+#include <initializer_list>
 
 #include <atomic>
 
