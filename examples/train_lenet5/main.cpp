@@ -1,6 +1,7 @@
 // Trains LeNet-5 through the library, keeps the network, and asks the kept file again. The data set may be named: train_lenet5 mnist:DIR
 #include <fovea/fovea.h>
 
+#include <cstdint>
 #include <cstdio>
 
 int main(int count, char** arguments) try {

@@ -1,6 +1,7 @@
 // What a training run tells whoever watches it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>

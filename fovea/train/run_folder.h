@@ -1,6 +1,7 @@
 // The files that a run leaves behind.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 

@@ -1,6 +1,7 @@
 // Where a run stands, beside what lies on its device.
 #pragma once
 
+#include <cstdint>
 #include <limits>
 #include <vector>
 

@@ -1,6 +1,7 @@
 // How often a run saves a checkpoint.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace fovea::train {

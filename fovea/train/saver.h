@@ -1,6 +1,7 @@
 // Saves a run in its folder, when that is due and while training goes on.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <future>
 
