@@ -30,6 +30,10 @@ constexpr auto stories = std::to_array<ErrorStory>({
     {ErrorId::problem_text, ExitCode::usage, "a problem for `fovea bench op` is not understood",
      "A problem is written in one line: an operator, its sizes and its options. The message says which word is wrong.",
      "fovea bench op 'conv 0x3'", "`fovea bench op --help` shows how problems are written"},
+    {ErrorId::run_in_use, ExitCode::usage, "another process is running in the folder",
+     "Two processes that write the same checkpoints would leave a run that is neither. The one that came first keeps the folder locked "
+     "until it ends, however it ends.",
+     "fovea train --resume DIR, twice at a time", "wait until the other one has ended, or name another --out"},
 
     {ErrorId::config, ExitCode::config, "a network or a recipe cannot be",
      "The text is read, but what it asks for is not possible. The message says what, and where it stands.",
@@ -168,6 +172,21 @@ constexpr auto stories = std::to_array<ErrorStory>({
     {ErrorId::nothing_to_draw, ExitCode::data, "the records hold nothing to draw",
      "A picture shows the accuracy of runs or speeds in images/s, and the files have neither.", "fovea plot results/time.jsonl",
      "give the folders of runs, or records whose unit is images/s"},
+    {ErrorId::bad_checkpoint, ExitCode::data, "the file is no whole checkpoint",
+     "Every byte of a checkpoint is under a checksum, and docs/checkpoints.md says where each belongs. This file was cut or changed, is of "
+     "another format or version, or says what no run can have come to. Where the older generation is whole, --resume takes that.",
+     "last.ckpt and previous.ckpt on a disk that lost blocks", "restore the file from a copy, or start the run anew with another --out"},
+    {ErrorId::foreign_checkpoint, ExitCode::data, "the checkpoint is of another run",
+     "A run goes on to the same bits only with the data, the network and the settings that it was started with; the message names the "
+     "first difference. Settings that leave the result as it is may change: docs/checkpoints.md lists them.",
+     "last.ckpt copied from the folder of another run", "restore what the run was started with, or start another one with another --out"},
+    {ErrorId::no_run, ExitCode::data, "the folder holds no run",
+     "A run begins with writing config.toml to its folder; without it there is nothing to go on with.", "fovea train --resume runs",
+     "name the folder that `fovea train` said it would leave its files in"},
+    {ErrorId::no_room, ExitCode::data, "the disk has no room for the checkpoints",
+     "Two checkpoints are kept while the next one is written. Whether they fit is looked at before the first step, not after hours of "
+     "training.",
+     "--out on a disk that is nearly full", "make room (`df -h FOLDER`), or name another folder with --out"},
 
     {ErrorId::device, ExitCode::device, "a device cannot do what is asked", "The message names the device and the cause.",
      "fovea machine where no backend can measure", "`fovea doctor` shows what this machine has"},

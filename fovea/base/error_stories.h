@@ -30,6 +30,7 @@ enum class ErrorId : int {
   flag_value = 102,
   folder_holds_a_run = 103,
   problem_text = 104,
+  run_in_use = 105,
 
   config = 200,
   not_toml = 201,
@@ -70,6 +71,10 @@ enum class ErrorId : int {
   foreign_weights = 407,
   bad_record = 408,
   nothing_to_draw = 409,
+  bad_checkpoint = 410,
+  foreign_checkpoint = 411,
+  no_run = 412,
+  no_room = 413,
 
   device = 500,
   unknown_backend = 501,

@@ -37,7 +37,7 @@ std::optional<train::FinishedRun> run(const Arguments& arguments, train::Callbac
     return train::start_run(recipe, arguments.overwrite ? train::Existing::overwrite : train::Existing::refuse, progress);
   }
   if (!arguments.recipe.empty() || !arguments.flags.empty() || arguments.overwrite)
-    throw Error(ExitCode::usage, "--resume goes on with a run as it is: it takes no recipe and none of its settings")
+    throw Error(ErrorId::usage, "--resume goes on with a run as it is: it takes no recipe and none of its settings")
         .help("leave them out, or start another run with `fovea train " + arguments.resume +
               "/config.toml --out ANOTHER` and the settings");
   return train::resume_run(arguments.resume, progress);

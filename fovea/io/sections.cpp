@@ -8,6 +8,7 @@
 
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
+#include "fovea/data/input_file.h"
 
 namespace fovea::io {
 namespace {
@@ -46,15 +47,22 @@ std::string_view bytes_of(const Plain& plain) {
 // Takes a file apart from its front; every length is held against what is left before it is used.
 class Parser {
  public:
-  Parser(std::string_view bytes, const std::string& name) : bytes_(bytes), rest_(bytes), name_(name) {}
+  Parser(std::string_view bytes, const std::string& name) : rest_(bytes), file_bytes_(bytes.size()), name_(name) {}
+  Parser(std::string_view start, uint64_t file_bytes, const std::string& name) : rest_(start), file_bytes_(file_bytes), name_(name) {}
 
-  std::vector<Section> parse() {
+  Header take_header() {
+    const std::string_view start = rest_;
     const Header header = take<Header>("header");
     if (std::string_view(header.magic, sizeof header.magic) != magic) refuse("it does not begin as one");
-    if (header.checksum != checksum_of(bytes_.substr(0, offsetof(Header, checksum)))) refuse("its header is damaged");
+    if (header.checksum != checksum_of(start.substr(0, offsetof(Header, checksum)))) refuse("its header is damaged");
     if (header.version != version)
-      throw Error(ExitCode::data, fmt::format("the checkpoint has format {}, but this program reads {}", header.version, version))
+      throw Error(ErrorId::bad_checkpoint, fmt::format("the checkpoint has format {}, but this program reads {}", header.version, version))
           .at(name_);
+    return header;
+  }
+
+  std::vector<Section> parse() {
+    const Header header = take_header();
     std::string_view table = take(header.table_bytes, "table");
     if (header.table_checksum != checksum_of(table)) refuse("its table of sections is damaged");
     if (header.sections > table.size() / sizeof(Row)) refuse(fmt::format("its table has no room for {} sections", header.sections));
@@ -67,7 +75,9 @@ class Parser {
 
  private:
   [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(ExitCode::data, "this is no whole checkpoint: " + what).at(name_).note(fmt::format("the file has {} bytes", bytes_.size()));
+    throw Error(ErrorId::bad_checkpoint, "this is no whole checkpoint: " + what)
+        .at(name_)
+        .note(fmt::format("the file has {} bytes", file_bytes_));
   }
 
   std::string_view take(uint64_t count, const std::string& what) {
@@ -96,7 +106,8 @@ class Parser {
     return {name, std::as_bytes(std::span(content))};
   }
 
-  std::string_view bytes_, rest_;
+  std::string_view rest_;
+  uint64_t file_bytes_;
   const std::string& name_;
 };
 
@@ -129,7 +140,17 @@ SectionFile SectionFile::parse(std::string bytes, const std::string& name) {
   return file;
 }
 
-SectionFile SectionFile::read(const std::filesystem::path& path) { return parse(read_file(path), path.string()); }
+SectionFile SectionFile::read(const std::filesystem::path& path) {
+  const data::InputFile file(path);
+  const auto read = [&](uint64_t count) {
+    std::string bytes(count, '\0');
+    file.read(0, {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()});
+    return bytes;
+  };
+  const uint64_t size = static_cast<uint64_t>(file.size());
+  Parser(read(std::min<uint64_t>(size, sizeof(Header))), size, path.string()).take_header();  // of a large file only if it begins as one
+  return parse(read(size), path.string());
+}
 
 const Section* SectionFile::find(std::string_view name) const {
   const auto found = std::ranges::find(sections_, name, &Section::name);

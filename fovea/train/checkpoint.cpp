@@ -20,12 +20,16 @@ constexpr const char* kept_prefix = "kept:";
 
 // JSON has no infinity: such a number is a text.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(fmt::format("{}", value)); }
+int64_t whole(const Json& json) {
+  if (!json.is_number_integer()) throw std::invalid_argument(fmt::format("{} in place of a whole number", json.type_name()));
+  return json.get<int64_t>();
+}
 double number(const Json& json) { return json.is_string() ? std::stod(json.get<std::string>()) : json.get<double>(); }
 
 Json json_of(const Scores& scores) {
   return {{"loss", number(scores.loss)}, {"accuracy", number(scores.accuracy)}, {"counted", scores.counted}};
 }
-Scores scores_in(const Json& json) { return {number(json.at("loss")), number(json.at("accuracy")), json.at("counted").get<int64_t>()}; }
+Scores scores_in(const Json& json) { return {number(json.at("loss")), number(json.at("accuracy")), whole(json.at("counted"))}; }
 
 Json json_of(const Epoch& epoch) {
   return {{"epoch", epoch.epoch},
@@ -38,7 +42,7 @@ Json json_of(const Epoch& epoch) {
 }
 Epoch epoch_in(const Json& json) {
   Epoch epoch;
-  epoch.epoch = json.at("epoch").get<int64_t>();
+  epoch.epoch = whole(json.at("epoch"));
   epoch.learning_rate = number(json.at("learning_rate"));
   epoch.train = scores_in(json.at("train"));
   if (!json.at("valid").is_null()) epoch.valid = scores_in(json.at("valid"));
@@ -49,7 +53,7 @@ Epoch epoch_in(const Json& json) {
 }
 
 Json json_of(const Patience::State& patience) { return {{"best", number(patience.best)}, {"waited", patience.waited}}; }
-Patience::State patience_in(const Json& json) { return {number(json.at("best")), json.at("waited").get<int64_t>()}; }
+Patience::State patience_in(const Json& json) { return {number(json.at("best")), whole(json.at("waited"))}; }
 
 Json json_of(const RunState& state) {
   Json history = Json::array();
@@ -75,14 +79,14 @@ Json json_of(const RunState& state) {
 
 RunState state_in(const Json& json) {
   RunState state;
-  state.epoch = json.at("epoch").get<int64_t>();
-  state.position = json.at("position").get<int64_t>();
-  state.step = json.at("step").get<int64_t>();
+  state.epoch = whole(json.at("epoch"));
+  state.position = whole(json.at("position"));
+  state.step = whole(json.at("step"));
   state.learning_rate = number(json.at("learning_rate"));
   const Json& metrics = json.at("metrics");
   state.metrics.loss_sum = number(metrics.at("loss_sum"));
-  state.metrics.counted = metrics.at("counted").get<uint64_t>();
-  state.metrics.correct = metrics.at("correct").get<uint64_t>();
+  state.metrics.counted = static_cast<uint64_t>(whole(metrics.at("counted")));
+  state.metrics.correct = static_cast<uint64_t>(whole(metrics.at("correct")));
   state.epoch_seconds = number(json.at("epoch_seconds"));
   state.train_seconds = number(json.at("train_seconds"));
   state.data_seconds = number(json.at("data_seconds"));
@@ -91,8 +95,8 @@ RunState state_in(const Json& json) {
   state.plateau = {patience_in(json.at("plateau").at("patience")), number(json.at("plateau").at("share"))};
   state.patience = patience_in(json.at("patience"));
   state.best_figure = number(json.at("best_figure"));
-  state.best_epoch = json.at("best_epoch").get<int64_t>();
-  state.kept_epoch = json.at("kept_epoch").get<int64_t>();
+  state.best_epoch = whole(json.at("best_epoch"));
+  state.kept_epoch = whole(json.at("kept_epoch"));
   state.stopped = json.at("stopped_early").get<bool>() ? Stopped::early : Stopped::at_the_end;
   return state;
 }
@@ -101,7 +105,7 @@ std::string text_of(const Json& json) { return json.dump(1, ' ', false, Json::er
 
 Json section_json(const io::SectionFile& file, const char* section, const std::string& name) {
   const io::Section* found = file.find(section);
-  if (found == nullptr) throw Error(ExitCode::data, fmt::format("the checkpoint has no section `{}`", section)).at(name);
+  if (found == nullptr) throw Error(ErrorId::bad_checkpoint, fmt::format("the checkpoint has no section `{}`", section)).at(name);
   return Json::parse(reinterpret_cast<const char*>(found->bytes.data()),
                      reinterpret_cast<const char*>(found->bytes.data()) + found->bytes.size());
 }
@@ -121,6 +125,16 @@ Checkpoint content_of(const io::SectionFile& file, const std::string& name) {
   return checkpoint;
 }
 
+Checkpoint checkpoint_in(const io::SectionFile& file, const std::string& name) {
+  try {
+    return content_of(file, name);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorId::bad_checkpoint, fmt::format("the checkpoint says something else than expected: {}", error.what())).at(name);
+  } catch (const std::logic_error& error) {  // of number() and whole()
+    throw Error(ErrorId::bad_checkpoint, fmt::format("the checkpoint holds a number that cannot be read: {}", error.what())).at(name);
+  }
+}
+
 }  // namespace
 
 size_t write_checkpoint(const std::filesystem::path& folder, const Checkpoint& checkpoint) {
@@ -135,14 +149,7 @@ size_t write_checkpoint(const std::filesystem::path& folder, const Checkpoint& c
 }
 
 Checkpoint parse_checkpoint(std::string bytes, const std::string& name) {
-  const io::SectionFile file = io::SectionFile::parse(std::move(bytes), name);
-  try {
-    return content_of(file, name);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ExitCode::data, fmt::format("the checkpoint says something else than expected: {}", error.what())).at(name);
-  } catch (const std::logic_error& error) {  // of std::stod
-    throw Error(ExitCode::data, fmt::format("the checkpoint holds a number that cannot be read: {}", error.what())).at(name);
-  }
+  return checkpoint_in(io::SectionFile::parse(std::move(bytes), name), name);
 }
 
 size_t bytes_of(const Checkpoint& checkpoint) {
@@ -157,9 +164,9 @@ std::optional<LoadedCheckpoint> load_checkpoint(const std::filesystem::path& fol
   std::string why;
   for (const char* name : {last_checkpoint, previous_checkpoint}) {
     const std::filesystem::path file = folder / name;
-    if (!std::filesystem::exists(file)) continue;
+    if (!is_there(file)) continue;
     try {
-      return LoadedCheckpoint{parse_checkpoint(read_file(file), file.string()), file, why};
+      return LoadedCheckpoint{checkpoint_in(io::SectionFile::read(file), file.string()), file, why};
     } catch (const Error& error) {
       if (error.code() != ExitCode::data) throw;
       why = fmt::format("{} cannot be used ({})", file.string(), error.message());

@@ -59,10 +59,10 @@ FinishedRun start_run(const Recipe& recipe, Existing existing, Callbacks& callba
 }
 
 std::optional<FinishedRun> resume_run(const std::filesystem::path& folder, Callbacks& callbacks) {
-  if (!std::filesystem::exists(folder / config_file))
-    throw Error(ExitCode::data, fmt::format("`{}` holds no run: it has no {}", folder.string(), config_file))
+  if (!is_there(folder / config_file))
+    throw Error(ErrorId::no_run, fmt::format("`{}` holds no run: it has no {}", folder.string(), config_file))
         .help("name the folder that `fovea train` said it would leave its files in");
-  if (std::filesystem::exists(folder / result_file)) return std::nullopt;
+  if (is_there(folder / result_file)) return std::nullopt;
   Both watchers(callbacks);
   Trainer trainer(read_recipe(folder / config_file, {}), watchers);
   RunLog log(folder);

@@ -39,7 +39,7 @@ void check_same_run(const RunIdentity& saved, const RunIdentity& run, const std:
   for (const auto& [key, any] : keys) {
     const std::string before = value_in(saved, key), now = value_in(run, key);
     if (before == now) continue;
-    Error error(ExitCode::data, fmt::format("the checkpoint is of another run: its `{}` is not that of this one", key));
+    Error error(ErrorId::foreign_checkpoint, fmt::format("the checkpoint is of another run: its `{}` is not that of this one", key));
     error.at(file);
     constexpr size_t short_enough = 80;
     if (before.size() < short_enough && now.size() < short_enough) error.note(fmt::format("saved: {}; now: {}", before, now));

@@ -19,11 +19,11 @@ namespace fovea::train {
 RunLog::RunLog(const std::filesystem::path& folder)
     : path_(folder / log_file), file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) {
   if (file_ < 0)
-    throw Error(ExitCode::data, fmt::format("cannot write `{}`: {}", path_.string(), std::strerror(errno)))
+    throw Error(ErrorId::cannot_write, fmt::format("cannot write `{}`: {}", path_.string(), std::strerror(errno)))
         .help("name a folder that can be written");
   if (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {  // a file system without locks leaves this to the user
     ::close(file_);
-    throw Error(ExitCode::usage, fmt::format("another process is running in `{}`", folder.string()))
+    throw Error(ErrorId::run_in_use, fmt::format("another process is running in `{}`", folder.string()))
         .help("wait until it has ended, or name another --out");
   }
 }
@@ -31,13 +31,14 @@ RunLog::RunLog(const std::filesystem::path& folder)
 RunLog::~RunLog() { ::close(file_); }
 
 void RunLog::clear() {
-  if (::ftruncate(file_, 0) != 0) throw Error(ExitCode::data, fmt::format("cannot clear `{}`: {}", path_.string(), std::strerror(errno)));
+  if (::ftruncate(file_, 0) != 0)
+    throw Error(ErrorId::cannot_write, fmt::format("cannot clear `{}`: {}", path_.string(), std::strerror(errno)));
 }
 
 void RunLog::write(const std::string& text) {
   const std::string line = fmt::format("{:%Y-%m-%dT%H:%M:%SZ} {}\n", fmt::gmtime(std::time(nullptr)), text);
   if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
-    throw Error(ExitCode::data, fmt::format("cannot write {} bytes to `{}`: {}", line.size(), path_.string(), std::strerror(errno)))
+    throw Error(ErrorId::cannot_write, fmt::format("cannot write {} bytes to `{}`: {}", line.size(), path_.string(), std::strerror(errno)))
         .help("make room for them");
 }
 

@@ -12,7 +12,7 @@ SaveEvery save_every(const std::string& text) {
   using Unit = SaveEvery::Unit;
   if (text == "never") return {};
   const Error unreadable =
-      Error(ExitCode::config,
+      Error(ErrorId::bad_value,
             fmt::format("`save_every` is \"{}\", but must be a number of steps, epochs, minutes or seconds, or \"never\"", text))
           .help("set save_every = \"500 steps\", \"1 epoch\", \"10 min\" or \"30 s\"");
   double amount = 0;

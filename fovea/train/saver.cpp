@@ -28,7 +28,7 @@ void Saver::check_space(size_t checkpoint, size_t weights) const {
     if (!none) needed -= std::min<uint64_t>(bytes, needed);
   }
   if (needed <= there) return;
-  throw Error(ExitCode::data,
+  throw Error(ErrorId::no_room,
               fmt::format("the run needs {:.1f} MiB for its checkpoints, but `{}` has room for {:.1f} MiB",
                           static_cast<double>(needed) / (1 << 20), place_.folder.string(), static_cast<double>(there) / (1 << 20)))
       .note(

@@ -129,12 +129,12 @@ size_t Session::state_bytes() const {
 void Session::write_state(const std::vector<StateTensor>& state) {
   const std::vector<graph::ValueId> lasting = lasting_values();
   if (state.size() != lasting.size())
-    throw Error(ExitCode::data, fmt::format("the run keeps {} tensors from step to step, not {}", lasting.size(), state.size()));
+    throw Error(ErrorId::bad_checkpoint, fmt::format("the run keeps {} tensors from step to step, not {}", lasting.size(), state.size()));
   for (size_t i = 0; i < state.size(); ++i) {
     const Tensor to = plans_[0].tensor(lasting[i]);
     const std::string& name = plans_[0].graph().value(lasting[i]).name;
     if (state[i].name != name || state[i].bytes.size() != to.bytes())
-      throw Error(ExitCode::data,
+      throw Error(ErrorId::bad_checkpoint,
                   fmt::format("the run needs `{}` of {} bytes, not `{}` of {}", name, to.bytes(), state[i].name, state[i].bytes.size()));
     device_.upload(to.data, state[i].bytes.data(), to.bytes(), *stream_);
   }
@@ -190,7 +190,8 @@ std::vector<io::NamedTensor> tensors_of(const std::vector<StateTensor>& weights,
     const model::Parameter* parameter = tensors.size() < network.parameters.size() ? &network.parameters[tensors.size()] : nullptr;
     if (parameter == nullptr || weight.name != parameter->name ||
         weight.bytes.size() != static_cast<size_t>(parameter->shape.elements()) * bytes_of(DType::f32))
-      throw Error(ExitCode::data, fmt::format("the weights `{}` of {} bytes are none of the network's", weight.name, weight.bytes.size()));
+      throw Error(ErrorId::bad_checkpoint,
+                  fmt::format("the weights `{}` of {} bytes are none of the network's", weight.name, weight.bytes.size()));
     tensors.push_back({weight.name, DType::f32, parameter->shape, weight.bytes});
   }
   return tensors;

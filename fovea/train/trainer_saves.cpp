@@ -56,13 +56,20 @@ void Trainer::restore(const Checkpoint& checkpoint, const std::string& file) {
   if (state.epoch < 0 || state.epoch > recipe_.epochs || state.position < 0 || state.position > images || !whole_batches ||
       state.step != state.epoch * steps_per_epoch() + (state.position + recipe_.batch - 1) / recipe_.batch ||
       std::ssize(state.history) != state.epoch)
-    throw Error(ExitCode::data,
+    throw Error(ErrorId::bad_checkpoint,
                 fmt::format("the checkpoint is after update {} in epoch {} with {} of {} images and a history of {} epochs, "
                             "which does not fit together",
                             state.step, state.epoch + 1, state.position, images, state.history.size()))
         .at(file);
-  tensors_of(state.kept, network_);  // throws
-  session_->write_state(checkpoint.tensors);
+  try {
+    if (!state.kept.empty() && state.kept.size() != network_.parameters.size())
+      throw Error(ErrorId::bad_checkpoint,
+                  fmt::format("the checkpoint keeps {} tensors of {}", state.kept.size(), network_.parameters.size()));
+    tensors_of(state.kept, network_);  // throws
+    session_->write_state(checkpoint.tensors);
+  } catch (Error& error) {
+    throw error.at(file);
+  }
   session_->write_metrics(state.metrics);
   state_ = state;
   plateau_.restore(state.plateau);

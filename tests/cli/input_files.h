@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "fovea/io/sections.h"
 #include "fovea/train/saved_model.h"
 #include "fovea/train/session.h"
 #include "tests/cli/program.h"
@@ -95,6 +96,40 @@ void plant_model_with_header(const Program& program, Change&& change) {
   json header = json::parse(bytes.substr(sizeof length, length));
   change(header);
   program.plant("m.safetensors", safetensors(header.dump(), bytes.substr(sizeof length + length)));
+}
+
+// The files of a run of {}/tiny.toml that was killed when its two epochs were over: config.toml, log.txt and both checkpoints.
+inline void plant_run(const Program& program) {
+  const Ran ran = program.run(
+      "train --quiet --backend eigen --threads 1 --model {}/tiny.toml --data synthetic:8x8x1:4:50:30 --epochs 2 --batch 16 --valid 0.2 "
+      "--save-every '1 step' --keep best --out {}/run");
+  if (ran.code != 0) throw std::runtime_error(ran.error);
+  for (const char* last : {"run/result.json", "run/history.csv", "run/best.safetensors", "stderr"}) program.remove(last);
+}
+
+using Sections = std::vector<std::pair<std::string, std::string>>;
+
+// The same, but with other sections in its checkpoint and without the older one. Their checksums are right.
+template <class Change>
+void plant_run_with_sections(const Program& program, Change&& change) {
+  plant_run(program);
+  const io::SectionFile file = io::SectionFile::read(program.path("run/last.ckpt"));
+  Sections sections;
+  for (const io::Section& section : file.sections())
+    sections.emplace_back(section.name, std::string(reinterpret_cast<const char*>(section.bytes.data()), section.bytes.size()));
+  change(sections);
+  std::vector<io::Section> changed;
+  for (const auto& [name, content] : sections) changed.push_back({name, std::as_bytes(std::span(content))});
+  io::write_sections(program.path("run/last.ckpt"), changed);
+  program.remove("run/previous.ckpt");
+}
+
+// A number in the header of a checkpoint, whose checksum is made right again.
+template <class Number>
+void put_in_header(std::string& checkpoint, size_t at, Number number) {
+  std::memcpy(checkpoint.data() + at, &number, sizeof number);
+  const uint32_t checksum = static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(checkpoint.data()), 28));
+  std::memcpy(checkpoint.data() + 28, &checksum, sizeof checksum);
 }
 
 // A file of `size` bytes that takes no room on the disk and reads as zeros.

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <set>
+#include <map>
 
 #include "tests/cli/program.h"
 
@@ -68,12 +70,17 @@ inline Limited run_limited(const Program& program, const std::string& arguments)
   return limited;
 }
 
-// Every path in the folder of the program.
-inline std::set<std::string> files_of(const Program& program) {
-  std::set<std::string> files;
+// Every file in the folder of the program, with its size and when it was last written.
+inline std::map<std::string, std::string> files_of(const Program& program) {
+  std::map<std::string, std::string> files;
   for (const auto& entry :
-       std::filesystem::recursive_directory_iterator(program.path(""), std::filesystem::directory_options::skip_permission_denied))
-    files.insert(entry.path().string());
+       std::filesystem::recursive_directory_iterator(program.path(""), std::filesystem::directory_options::skip_permission_denied)) {
+    struct stat status {};
+    ::lstat(entry.path().c_str(), &status);
+    files[entry.path().string()] = S_ISDIR(status.st_mode)
+                                       ? "a folder"
+                                       : fmt::format("{} bytes of {}.{:09}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  }
   return files;
 }
 
