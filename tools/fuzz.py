@@ -23,12 +23,13 @@ TARGETS = {"idx": [], "cifar": [], "model": ["models"], "recipe": ["recipes"], "
 MOST_MIB = 256
 LONGEST_INPUT = 8192
 SECONDS_PER_INPUT = 10
+CLANG = os.environ.get("CXX", "clang++")
 
 
 def build(folder):
-    compiler = os.environ.get("CXX", "clang++")
-    subprocess.run(["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DFOVEA_TESTS=ON",
-                    "-DFOVEA_FUZZ=ON", "-DFOVEA_CUDA=OFF", f"-DCMAKE_CXX_COMPILER={compiler}"], check=True, stdout=subprocess.DEVNULL)
+    if not (folder / "CMakeCache.txt").exists():
+        subprocess.run(["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DFOVEA_TESTS=ON",
+                        "-DFOVEA_FUZZ=ON", "-DFOVEA_CUDA=OFF", f"-DCMAKE_CXX_COMPILER={CLANG}"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", folder, "--target", "fuzzers"], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -82,8 +83,7 @@ def main():
         configuration = {"command": f"tools/fuzz.py --minutes {arguments.minutes:g}", "sanitizers": "address, undefined",
                          "memory_limit_mib": MOST_MIB, "longest_input": LONGEST_INPUT, "seconds_per_input": SECONDS_PER_INPUT,
                          "targets": ran}
-        versions = {"clang": subprocess.run([os.environ.get("CXX", "clang++"), "--version"], capture_output=True, text=True,
-                                            check=True).stdout.splitlines()[0]}
+        versions = {"clang": subprocess.run([CLANG, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]}
         record.append(arguments.out, record.record("fuzz", "findings", {target: [one["findings"]] for target, one in ran.items()},
                                                    configuration, {"versions": versions, "commit": commit}))
     return 1 if any(one["findings"] for one in ran.values()) else 0
