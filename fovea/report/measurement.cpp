@@ -25,15 +25,15 @@ double rounded(double value) { return value == 0 ? 0 : std::stod(fmt::format("{:
 std::string line_of(const NewMeasurement& measurement) {
   Json runs = Json::array(), configuration = Json::object();
   for (const double value : measurement.values) runs.push_back(rounded(value));
-  for (const auto& [key, setting] : measurement.configuration)
+  for (const auto& entry : measurement.configuration)
     std::visit(
         [&](const auto& value) {
           if constexpr (std::is_same_v<std::decay_t<decltype(value)>, double>)
-            configuration[key] = rounded(value);
+            configuration[entry.first] = rounded(value);
           else
-            configuration[key] = value;
+            configuration[entry.first] = value;
         },
-        setting);
+        entry.second);
   Json machine = {{"cpu", processor_name()},
                   {"cores", usable_threads()},
                   {"memory_gib", std::round(static_cast<double>(memory_bytes()) / (1 << 30) * 10) / 10}};
