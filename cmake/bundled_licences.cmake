@@ -1,0 +1,12 @@
+# The terms of each bundled library, as its Debian package states them, beside fovea's own.
+set(root $ENV{DESTDIR}${CMAKE_INSTALL_PREFIX})
+file(GLOB libraries ${root}/lib/fovea/*.so.*)
+foreach(library IN LISTS libraries)
+  get_filename_component(name ${library} NAME)
+  execute_process(COMMAND dpkg-query -S "*/${name}" OUTPUT_VARIABLE owner ERROR_QUIET)
+  string(REGEX MATCH "^[^:,]+" package "${owner}")
+  if(package STREQUAL "" OR NOT EXISTS /usr/share/doc/${package}/copyright)
+    message(FATAL_ERROR "the terms of ${name} are not known: no Debian package states them. Bundle only what the system's packages hold")
+  endif()
+  configure_file(/usr/share/doc/${package}/copyright ${root}/share/doc/fovea/licences/${package}.txt COPYONLY)
+endforeach()
