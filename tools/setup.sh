@@ -7,6 +7,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 program=(g++ cmake ninja-build pkg-config ca-certificates libfmt-dev nlohmann-json3-dev libeigen3-dev libhwy-dev
   libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev)
 checks=(python3 clang-format libgtest-dev)
+tsan=(clang libclang-rt-dev llvm) # the last one gives the reports their names and lines
 # NVIDIA's wheels on PyPI, the only place that names their versions. Every driver from 580 on can run CUDA 13.0.
 cuda_series=13.0
 compiler_wheels=("nvidia-"{cuda-nvcc,cuda-crt,cuda-runtime,cuda-cccl,nvvm}"==$cuda_series.*")
@@ -15,9 +16,10 @@ cuda_folder=$root/.cuda
 
 usage() {
   cat <<END
-usage: tools/setup.sh [--check] [--cuda] [--cuda-libraries]
+usage: tools/setup.sh [--check] [--tsan] [--cuda] [--cuda-libraries]
 Installs what fovea needs to be built and run (Debian 12, Ubuntu 24.04), as root or through sudo.
   --check            also what ./check needs
+  --tsan             also what ./check --tsan needs
   --cuda             also, where there is no nvcc, the CUDA compiler with its headers and static runtime: NVIDIA's Python
                      wheels, into .cuda/compiler/ (105 MB to fetch), where CMake finds it
   --cuda-libraries   also cuBLAS, cuDNN and NCCL in the same way, into .cuda/libraries/ (1.2 GB to fetch); no part of fovea
@@ -43,6 +45,7 @@ wanted=("${program[@]}") parts=()
 for option in "$@"; do
   case $option in
     --check) wanted+=("${checks[@]}") ;;
+    --tsan) wanted+=("${tsan[@]}") ;;
     --cuda) has_nvcc || has_wheels compiler "${compiler_wheels[@]}" || parts+=(compiler) ;;
     --cuda-libraries) has_wheels libraries "${library_wheels[@]}" || parts+=(libraries) ;;
     -h | --help) usage; exit 0 ;;
