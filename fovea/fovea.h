@@ -1,4 +1,4 @@
-// The library from outside: trains a network, tests it, applies it and keeps it. Needs no other header than base/error.h.
+// The library from outside: trains a network, tests it, applies it and keeps it. Needs no other include.
 //
 // Every call throws Error (fovea/base/error.h) with a message, a remedy and the exit code that the program would end with; nothing is
 // printed, and nothing is left half-written. Calls on different objects may run in different threads; a Classifier may be read by several.

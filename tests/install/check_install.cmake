@@ -27,7 +27,7 @@ run(ignored ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/first)
 file(RENAME ${WORK}/first ${WORK}/moved)
 
 file(GLOB_RECURSE headers RELATIVE ${WORK}/moved/include ${WORK}/moved/include/*)
-if(NOT headers STREQUAL "fovea/base/error.h;fovea/fovea.h")
+if(NOT headers STREQUAL "fovea/base/error.h;fovea/base/error_stories.h;fovea/fovea.h")
   message(FATAL_ERROR "other headers than the public ones are installed: ${headers}")
 endif()
 
