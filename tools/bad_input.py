@@ -34,7 +34,7 @@ def cases_of(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, default=ROOT / "build", metavar="FOLDER")
-    parser.add_argument("--out", metavar="FILE", help="where the record goes, such as results/survival.jsonl")
+    parser.add_argument("--out", metavar="FILE", help="where the record goes, such as results/input.jsonl")
     arguments = parser.parse_args()
     cases = cases_of(arguments.build.resolve())
     counts = {what: sum(case["group"] == group for case in cases) for what, group in GROUPS.items()}
@@ -45,8 +45,8 @@ def main():
         limits = (ROOT / "tests/cli/limited_run.h").read_text()
         configuration = {"command": "tools/bad_input.py", "cases": len(cases), "cases_by_kind": counts,
                          "address_space_gib": int(re.search(r"address_space = int64_t\{(\d+)\} << 30", limits)[1]),
-                         "peak_mib": max(peaks), "slowest": cases[seconds.index(max(seconds))]["name"]}
-        record.append(arguments.out, record.record("bad-input/slowest-case", "s", {"processor time": [max(seconds)]}, configuration,
+                         "peak_mib": max(peaks), "slowest_seconds": max(seconds), "slowest": cases[seconds.index(max(seconds))]["name"]}
+        record.append(arguments.out, record.record("input/bad", "failures", {"fovea": [0]}, configuration,
                                                    {"versions": {}, "commit": record.commit_of(ROOT)}))
 
 

@@ -71,7 +71,7 @@ def main():
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--minutes", type=float, default=10, metavar="N")
     parser.add_argument("--build", type=Path, default=ROOT / "build-fuzz", metavar="FOLDER")
-    parser.add_argument("--out", metavar="FILE", help="where the record goes, such as results/survival.jsonl")
+    parser.add_argument("--out", metavar="FILE", help="where the record goes, such as results/input.jsonl")
     arguments = parser.parse_args()
     if unknown := set(arguments.targets) - TARGETS.keys():
         parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
@@ -84,7 +84,7 @@ def main():
                          "memory_limit_mib": MOST_MIB, "longest_input": LONGEST_INPUT, "seconds_per_input": SECONDS_PER_INPUT,
                          "targets": ran}
         versions = {"clang": subprocess.run([CLANG, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]}
-        record.append(arguments.out, record.record("fuzz", "findings", {target: [one["findings"]] for target, one in ran.items()},
+        record.append(arguments.out, record.record("input/fuzz", "findings", {target: [one["findings"]] for target, one in ran.items()},
                                                    configuration, {"versions": versions, "commit": commit}))
     return 1 if any(one["findings"] for one in ran.values()) else 0
 
