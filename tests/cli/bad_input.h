@@ -38,7 +38,7 @@ inline void expect_refused(const BadInput& input) {
   EXPECT_TRUE(ran.error.starts_with("error[E0")) << ran.error;
   EXPECT_TRUE(has(ran.error, "\n  help: ")) << ran.error;
   EXPECT_EQ(ran.error.find("error[", 1), std::string::npos) << "more than one message:\n" << ran.error;
-  EXPECT_LT(ran.peak_bytes, 256 << 20) << ran.error;
+  EXPECT_LT(ran.peak_bytes, most_peak_bytes) << ran.error;
   EXPECT_EQ(files_of(program), before) << "files were left behind or changed";
   testing::Test::RecordProperty("cpu_ms", static_cast<int>(1000 * ran.cpu_seconds));
   testing::Test::RecordProperty("peak_mib", static_cast<int>(ran.peak_bytes >> 20));

@@ -23,7 +23,13 @@ struct Limited {
   int64_t peak_bytes = 0;
 };
 
-constexpr int64_t address_space = int64_t{8} << 30;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)  // which reserve terabytes and hold several times what is asked for
+constexpr rlim_t address_space = RLIM_INFINITY;
+constexpr int64_t most_peak_bytes = int64_t{4} << 30;
+#else
+constexpr rlim_t address_space = int64_t{8} << 30;
+constexpr int64_t most_peak_bytes = int64_t{256} << 20;
+#endif
 constexpr rlim_t most_seconds = 10;
 
 // As if not even root could read what is forbidden: PR_CAPBSET_DROP takes effect with exec.
@@ -34,10 +40,8 @@ inline void obey_permissions() {
 }
 
 inline void bound_this_process() {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which reserve terabytes
   const rlimit memory{address_space, address_space};
   ::setrlimit(RLIMIT_AS, &memory);
-#endif
   const rlimit cpu{most_seconds, most_seconds};
   ::setrlimit(RLIMIT_CPU, &cpu);
   ::alarm(6 * most_seconds);  // where it waits for something
