@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzzes every reader with libFuzzer under AddressSanitizer and UBSan, one after the other, and writes a record.
+"""Fuzzes every reader with libFuzzer under AddressSanitizer and UBSan, one after the other, and writes a record of each.
 
 tools/fuzz.py [TARGET...] [--minutes N] [--build FOLDER] [--out FILE]
 
@@ -78,15 +78,17 @@ def main():
     folder = arguments.build.resolve()
     build(folder)
     commit = record.commit_of(ROOT)
-    ran = {target: fuzz(target, arguments.minutes, folder) for target in arguments.targets or TARGETS}
-    if arguments.out:
-        configuration = {"command": f"tools/fuzz.py --minutes {arguments.minutes:g}", "sanitizers": "address, undefined",
-                         "memory_limit_mib": MOST_MIB, "longest_input": LONGEST_INPUT, "seconds_per_input": SECONDS_PER_INPUT,
-                         "targets": ran}
-        versions = {"clang": subprocess.run([CLANG, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]}
-        record.append(arguments.out, record.record("input/fuzz", "findings", {target: [one["findings"]] for target, one in ran.items()},
-                                                   configuration, {"versions": versions, "commit": commit}))
-    return 1 if any(one["findings"] for one in ran.values()) else 0
+    version = subprocess.run([CLANG, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    findings = 0
+    for target in arguments.targets or TARGETS:
+        ran = fuzz(target, arguments.minutes, folder)
+        findings += ran["findings"]
+        if arguments.out:
+            configuration = {"command": f"tools/fuzz.py {target} --minutes {arguments.minutes:g}", "sanitizers": "address, undefined",
+                             "memory_limit_mib": MOST_MIB, "longest_input": LONGEST_INPUT, "seconds_per_input": SECONDS_PER_INPUT} | ran
+            record.append(arguments.out, record.record(f"input/fuzz-{target}", "findings", {"fovea": [ran["findings"]]}, configuration,
+                                                       {"versions": {"clang": version}, "commit": commit}))
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":
