@@ -47,6 +47,7 @@ train::Recipe recipe_of(const Arguments& arguments) {
   flags.try_emplace("data", "synthetic");
   flags.try_emplace("batch", "4");
   train::Recipe recipe = train::read_recipe({}, flags);
+  train::refuse_automatic_batch(recipe);
   if (recipe.threads == 0) recipe.threads = usable_threads();
   return recipe;
 }

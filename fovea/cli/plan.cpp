@@ -36,6 +36,7 @@ struct Arguments {
 void show(Arguments arguments) {
   arguments.flags.try_emplace("data", "none");  // a plan does not depend on the pixels
   const train::Recipe recipe = train::read_recipe(arguments.recipe, arguments.flags);
+  train::refuse_automatic_batch(recipe);
   const model::Network network = model::load_network(recipe.model);
   const std::unique_ptr<Backend> backend = open_backend(recipe.backend.empty() ? train::default_backend() : recipe.backend);
   const train::Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network.c), 0.5f),

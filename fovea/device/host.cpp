@@ -1,6 +1,5 @@
 // The host as a device: aligned memory, and a stream that runs everything at once.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -15,8 +14,6 @@ namespace {
 
 constexpr size_t alignment = 256;
 
-size_t pages_in_bytes(int pages) { return static_cast<size_t>(sysconf(pages)) * static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
-
 class HostStream final : public Stream {
  public:
   void synchronize() override {}
@@ -28,7 +25,7 @@ class HostMemory final : public Memory {
     if (data_ == nullptr && bytes > 0) {
       throw Error(ErrorId::no_memory_for_plan,
                   fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free", static_cast<double>(bytes) / (1 << 30),
-                              static_cast<double>(pages_in_bytes(_SC_AVPHYS_PAGES)) / (1 << 30)))
+                              static_cast<double>(free_memory_bytes()) / (1 << 30)))
           .help("use a smaller batch or a smaller network");
     }
   }
@@ -65,7 +62,7 @@ class HostDevice final : public Device {
   void upload(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
   void fill(void* to, std::byte value, size_t bytes, Stream&) override { std::memset(to, std::to_integer<int>(value), bytes); }
-  MemoryStatus memory_status() const override { return {pages_in_bytes(_SC_AVPHYS_PAGES), memory_bytes(), allocations_}; }
+  MemoryStatus memory_status() const override { return {free_memory_bytes(), memory_bytes(), allocations_}; }
 
  private:
   int64_t allocations_ = 0;

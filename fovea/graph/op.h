@@ -38,7 +38,8 @@ struct Metrics {
   double loss_sum = 0;   // of the counted images
   uint64_t counted = 0;  // images whose label is not ignored
   uint64_t correct = 0;
-  uint64_t non_finite = 0;  // images whose loss is NaN or infinite; while it is above 0, Update changes nothing
+  uint64_t non_finite = 0;  // losses of images, and steps with a gradient, that are NaN or infinite; above 0, Update changes nothing
+  uint64_t left_out = 0;    // 1 + StepControl::step of the first Update that changed nothing; 0: none
 };
 
 inline constexpr int32_t ignored_label = -1;
@@ -398,7 +399,8 @@ struct GradientNorm {
   Types types;
 };  // in: dw of each   out: norm (1)
 
-// One step of the rule for every parameter, and of the averages that go with it. Nothing changes while Metrics::non_finite is above 0.
+// One step of the rule for every parameter, and of the averages that go with it. Nothing changes while Metrics::non_finite is above 0,
+// which a gradient that is not finite raises.
 struct Update {
   static constexpr std::string_view name = "update";
   struct Parameter {
@@ -419,9 +421,9 @@ struct Update {
   float clip_norm = 0;  // above 0: gradients are scaled by min(1, clip_norm / (norm + 1e-6)). Pascanu et al., ICML 2013
   float ema_decay = 0;  // above 0: average = d average + (1 - d) w with d = min(ema_decay, (1 + step) / (10 + step)), of the new w
   std::vector<Running> running = {};
-};  // in: StepControl, Metrics, dw of each parameter, norm (1) if it clips, then for each running its batch mean and variance, by
-    // micro-batch out: w of each, first moment of each, second moment of each, average of each, then running mean and variance of each
-    // running
+};  // in: StepControl, Metrics (whose flag it may raise), dw of each parameter, norm (1) if it clips, then for each running its batch mean
+    // and variance, by micro-batch
+    // out: w of each, first moment of each, second moment of each, average of each, then running mean and variance of each running
 // Where its inputs and outputs begin.
 struct UpdatePlaces {
   size_t norm, batch;                         // of the inputs

@@ -1,5 +1,7 @@
 #include "fovea/plan/inspect.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -21,7 +23,21 @@ int64_t count_non_finite_of(const Tensor& tensor, Device& device, Stream& stream
   return 0;
 }
 
+// Of the node that writes the value: a claim stands for several layers.
+std::string layer_of(const Plan& plan, const Step& step, graph::ValueId id) {
+  for (size_t i = step.first_node; i < step.first_node + step.nodes; ++i) {
+    const graph::Node& node = plan.graph().nodes[i];
+    if (std::find(node.out.begin(), node.out.end(), id) != node.out.end()) return node.name;
+  }
+  return step.name;
+}
+
 }  // namespace
+
+std::string text_of(const NonFinite& found) {
+  const std::string fused = found.first == found.layer ? "" : fmt::format(" (in one step with `{}`)", found.first);
+  return fmt::format("layer `{}`{} gives {} values that are NaN or infinite, of {}", found.layer, fused, found.count, found.elements);
+}
 
 std::optional<NonFinite> find_non_finite(Plan& plan, Device& device, Stream& stream) {
   for (const Step& step : plan.steps()) {
@@ -29,7 +45,7 @@ std::optional<NonFinite> find_non_finite(Plan& plan, Device& device, Stream& str
     for (const graph::ValueId id : step.out) {
       const Tensor tensor = plan.tensor(id);
       if (const int64_t count = count_non_finite_of(tensor, device, stream); count > 0)
-        return NonFinite{step.name, step.what, plan.graph().value(id).name, count, tensor.shape.elements()};
+        return NonFinite{step.name, layer_of(plan, step, id), step.what, plan.graph().value(id).name, count, tensor.shape.elements()};
     }
   }
   return std::nullopt;

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <charconv>
 #include <functional>
+#include <utility>
 
 #include "fovea/base/file.h"
 #include "fovea/model/shipped.h"
 #include "fovea/model/text.h"
+#include "fovea/train/memory_limit.h"
 #include "fovea/train/recipe_check.h"
 #include "fovea/train/save_every.h"
 
@@ -23,6 +25,10 @@ using model::TextTable;
 using Options = std::vector<std::string>;
 struct ShareOrTest {};     // what `valid` takes
 struct SavingInterval {};  // what `save_every` takes
+struct MemorySize {};      // what `memory_limit` takes
+struct BatchSize {         // what `batch` takes
+  IntegerRange range;
+};
 
 struct Key {
   std::string_view name, placeholder, help;
@@ -38,11 +44,15 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"backend", "NAME", "implementation to run on; `fovea doctor` lists them (default: the fastest this machine has)"}, r.backend);
   visit(Key{"threads", "N", "threads of a parallel backend; 0 takes one for each core"}, r.threads, IntegerRange{0, 4096});
   visit(Key{"epochs", "N", "passes over the training images"}, r.epochs, IntegerRange{1, 1000000});
-  visit(Key{"batch", "N", "images per update; the last, partial batch of an epoch is trained too"}, r.batch, IntegerRange{1, many});
+  visit(Key{"batch", "N|auto",
+            "images per update; the last, partial batch of an epoch is trained too; auto: the largest power of two that fits"},
+        r.batch, BatchSize{{1, many}});
   visit(Key{"micro_batches", "N", "parts of a batch whose gradients are summed one after another, to save memory"}, r.micro_batches,
         IntegerRange{1, many});
   visit(Key{"seed", "N", "of initial weights, order, augmentation and dropout"}, r.seed, IntegerRange{0, INT64_MAX});
   visit(Key{"out", "DIR", "folder for the results (default: runs/<model>-<n>)"}, r.out);
+  visit(Key{"memory_limit", "SIZE", "that a run may take on its device: 2 GiB, 500 MiB (default: what is free)"}, r.memory_limit,
+        MemorySize());
   visit(Key{"optimizer", "NAME", "sgd, adam, adamw or rmsprop"}, r.optimizer, Options{"sgd", "adam", "adamw", "rmsprop"});
   visit(Key{"learning_rate", "RATE", "at the start; with one_cycle, at the peak"}, r.learning_rate, NumberRange{0, 1e6});
   visit(Key{"momentum", "M", "of sgd and rmsprop"}, r.momentum, NumberRange{0, 1});
@@ -113,6 +123,7 @@ std::string what_valid_takes(std::string_view text) {
 constexpr const char* valid_remedy = "set valid = 0.1 to take a tenth of the training images, or valid = \"test\"";
 
 constexpr const char* balanced = "balanced";
+constexpr const char* automatic = "auto";
 
 // Takes the keys that a table has.
 struct Reader {
@@ -127,6 +138,18 @@ struct Reader {
   void operator()(const Key& key, std::string& value, SavingInterval) const {
     value = table.string_or(key.name, value);
     if (table.has(key.name)) save_every(value);  // throws
+  }
+  void operator()(const Key& key, std::string& value, MemorySize) const {
+    value = table.string_or(key.name, value);
+    if (table.has(key.name)) memory_limit(value);  // throws
+  }
+  void operator()(const Key& key, int64_t& value, const BatchSize& batch) const {
+    if (table.has(key.name) && table.is_string(key.name)) {
+      table.choice(key.name, Options{automatic});
+      value = automatic_batch;
+    } else {
+      value = table.integer_or(key.name, value, batch.range);
+    }
   }
   void operator()(const Key& key, std::string& value, const Options& options) const {
     if (table.has(key.name)) value = table.choice(key.name, options);
@@ -170,6 +193,9 @@ std::string toml_string(std::string_view text) {
 struct Writer {
   std::string operator()(const std::string& value) const { return toml_string(value); }
   std::string operator()(int64_t value) const { return fmt::format("{}", value); }
+  std::string operator()(int64_t value, const BatchSize&) const {
+    return value == automatic_batch ? toml_string(automatic) : (*this)(value);
+  }
   std::string operator()(double value) const {
     const std::string text = fmt::format("{}", value);
     return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
@@ -183,6 +209,10 @@ struct Writer {
     std::vector<std::string> texts;
     for (const Value& value : values) texts.push_back((*this)(value));
     return fmt::format("[{}]", fmt::join(texts, ", "));
+  }
+  template <class Value, class Range>
+  std::string operator()(const Value& value, const Range&) const {
+    return (*this)(value);
   }
 };
 
@@ -202,12 +232,17 @@ template <class Plain>
 std::string flag_as_toml(const std::string& text, const Plain&) {
   return text;
 }
+template <class Value, class Range>
+std::string flag_as_toml(const std::string& text, const Value& member, const Range&) {
+  return flag_as_toml(text, member);
+}
+std::string flag_as_toml(const std::string& text, int64_t, const BatchSize&) { return text == automatic ? toml_string(text) : text; }
 
 void apply_flag(Recipe& recipe, const std::string& name, const std::string& text) {
   const std::string flag = "--" + name;
   std::string toml;
-  for_each_key(recipe, [&](const Key& key, auto& member, const auto&...) {
-    if (key.name == name) toml = fmt::format("{} = {}", name, flag_as_toml(text, member));
+  for_each_key(recipe, [&](const Key& key, auto& member, const auto&... range) {
+    if (key.name == name) toml = fmt::format("{} = {}", name, flag_as_toml(text, std::as_const(member), range...));
   });
   if (toml.empty()) throw Error(ErrorId::command_line, fmt::format("there is no flag `{}`", flag)).help("`fovea train --help` lists them");
   const Error unreadable(ErrorId::flag_value, fmt::format("`{}` cannot be read as the value of {}", text, flag));
@@ -254,8 +289,8 @@ std::string tensors_text(const std::vector<TensorRule>& rules) {
 // `comment`: by key, what stands behind its value.
 std::string text_of(const Recipe& recipe, const std::function<std::string(std::string_view)>& comment) {
   std::string text;
-  for_each_key(recipe, [&](const Key& key, const auto& member, const auto&...) {
-    const std::string value = Writer()(member);
+  for_each_key(recipe, [&](const Key& key, const auto& member, const auto&... range) {
+    const std::string value = Writer()(member, range...);
     if (value == "[]") return;
     const std::string setting = fmt::format("{} = {}", key.name, value), behind = comment(key.name);
     text += behind.empty() ? setting + "\n" : fmt::format("{:<32} # {}\n", setting, behind);
@@ -286,8 +321,8 @@ const std::vector<RecipeKey>& recipe_keys() {
   static const std::vector<RecipeKey> keys = [] {
     std::vector<RecipeKey> list;
     const Recipe standard;
-    for_each_key(standard, [&](const Key& key, const auto& member, const auto&...) {
-      std::string text = Writer()(member);
+    for_each_key(standard, [&](const Key& key, const auto& member, const auto&... range) {
+      std::string text = Writer()(member, range...);
       std::erase(text, '"');
       if (text == "[]") text.clear();
       list.push_back({std::string(key.name), std::string(key.placeholder), std::string(key.help), text});
@@ -321,10 +356,16 @@ Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string
   return recipe;
 }
 
+void refuse_automatic_batch(const Recipe& recipe) {
+  if (recipe.batch == automatic_batch)
+    throw Error(ExitCode::usage, "batch = \"auto\" is settled by `fovea train` alone: it depends on the memory that is free")
+        .help("give a number, for example --batch 64");
+}
+
 std::map<std::string, std::string> recipe_values(const Recipe& recipe) {
   std::map<std::string, std::string> values;
-  for_each_key(recipe, [&](const Key& key, const auto& member, const auto&...) {
-    const std::string value = Writer()(member);
+  for_each_key(recipe, [&](const Key& key, const auto& member, const auto&... range) {
+    const std::string value = Writer()(member, range...);
     if (value != "[]") values[std::string(key.name)] = value;
   });
   if (!recipe.tensors.empty()) values["tensors"] = tensors_text(recipe.tensors);

@@ -14,6 +14,7 @@
 namespace fovea::train {
 
 enum class Switch : uint8_t { off, on };
+inline constexpr int64_t automatic_batch = 0;
 
 // What weighs the losses of the classes against each other: nothing, 1 / (classes * share of the training images), or given numbers.
 struct ClassWeights {
@@ -38,10 +39,11 @@ struct Recipe {
   std::string backend;  // empty: the fastest that this machine has
   int64_t threads = 0;  // 0: one for each core that the process may use
   int64_t epochs = 1;
-  int64_t batch = 64;
+  int64_t batch = 64;  // automatic_batch: as large a power of two as fits
   int64_t micro_batches = 1;
   int64_t seed = 1;
   std::string out;
+  std::string memory_limit;  // empty: what the device has free
 
   std::string optimizer = "sgd";
   double learning_rate = 0.01;
@@ -96,6 +98,9 @@ const std::vector<RecipeKey>& recipe_keys();
 // `file`: as model::find_text finds it; may be empty. `flags`: values by key, as text; a list is separated by commas. Throws Error (config,
 // usage).
 Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string, std::string>& flags);
+
+// Throws Error (usage) where only a trainer would know the batch.
+void refuse_automatic_batch(const Recipe& recipe);
 
 // By key, as TOML; lists without a value are left out, and `tensors` is one text.
 std::map<std::string, std::string> recipe_values(const Recipe& recipe);

@@ -39,7 +39,7 @@ void check_recipe(const Recipe& recipe, const std::string& file) {
   };
   if (recipe.data.empty()) refuse("no data set is named", "give --data, for example --data digits");
   if (recipe.model.empty()) refuse("no network is named", "give --model, for example --model lenet5");
-  if (recipe.micro_batches > recipe.batch)
+  if (recipe.batch != automatic_batch && recipe.micro_batches > recipe.batch)
     refuse(fmt::format("a batch of {} cannot be cut into {} micro-batches", recipe.batch, recipe.micro_batches),
            "set micro_batches to at most the batch");
   if (recipe.mean.size() != recipe.deviation.size())
@@ -49,6 +49,10 @@ void check_recipe(const Recipe& recipe, const std::string& file) {
     refuse("nesterov asks for momentum, which is 0", "set momentum, for example to 0.9");
   if (recipe.nesterov == Switch::on && recipe.optimizer != "sgd")
     refuse(fmt::format("nesterov is a variant of sgd, but the optimizer is {}", recipe.optimizer), "leave one of the two out");
+  if (static_cast<float>(recipe.epsilon) == 0 && recipe.optimizer != "sgd")
+    refuse(
+        fmt::format("epsilon is {} (0 in single precision), but {} divides by it where a gradient is 0", recipe.epsilon, recipe.optimizer),
+        "set epsilon, for example to 1e-8");
   check_schedule(recipe, refuse);
 }
 

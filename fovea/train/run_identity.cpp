@@ -10,7 +10,7 @@ namespace fovea::train {
 namespace {
 
 // Settings that leave the result as it is, and places of what the identity itself holds.
-constexpr const char* free_keys[] = {"out", "save_every", "threads", "replay", "data", "model"};
+constexpr const char* free_keys[] = {"out", "save_every", "threads", "replay", "memory_limit", "data", "model"};
 
 }  // namespace
 

@@ -23,6 +23,14 @@ const Session::Resident& Session::resident(const data::Images& images) {
   return residents_.back();
 }
 
+void Session::hold(const data::Images& images) { resident(images); }
+
+plan::ArenaBytes Session::arenas_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const {
+  plan::ArenaBytes bytes{};
+  for (graph::Graph& graph : graphs) bytes = plan::largest(bytes, plan::compile(std::move(graph), assignment_, order).arena_bytes());
+  return bytes;
+}
+
 void Session::add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images) {
   plans_.push_back(plan::compile(std::move(graph), assignment_, order));
   const Resident& part = resident(images);
@@ -49,11 +57,13 @@ void Session::run(size_t plan) {
 
 size_t Session::launches(size_t plan) const { return recordings_[plan] ? recordings_[plan]->steps() : 0; }
 
-size_t Session::bytes() const {
-  size_t bytes = plan::total(memory_->bytes());
+size_t Session::held_bytes() const {
+  size_t bytes = 0;
   for (const Resident& part : residents_) bytes += part.pixels->bytes() + part.labels->bytes();
   return bytes;
 }
+
+size_t Session::bytes() const { return plan::total(memory_->bytes()) + held_bytes(); }
 
 void Session::write_control(const StepControl& control) {
   device_.upload(plans_[0].tensor("control").data, &control, sizeof control, *stream_);
@@ -147,23 +157,40 @@ Scores scores_of(const Metrics& metrics) {
   return {metrics.loss_sum / counted, static_cast<double>(metrics.correct) / counted, static_cast<int64_t>(metrics.counted)};
 }
 
-Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch, const std::function<void()>& after_batch) {
-  session.clear_metrics();
+namespace {
+
+StepControl control_at(int64_t position, int64_t count) {
   StepControl control;
   control.images = static_cast<uint64_t>(count);
+  control.position = static_cast<uint64_t>(position);
+  return control;
+}
+
+[[noreturn]] void throw_non_finite(Session& session, size_t plan, int64_t count, int64_t batch) {
+  constexpr const char* remedy = "train with a smaller learning_rate, other initial weights or another normalisation";
   for (int64_t position = 0; position < count; position += batch) {
-    control.position = static_cast<uint64_t>(position);
-    session.write_control(control);
+    session.write_control(control_at(position, count));
+    if (const auto found = session.find_non_finite(plan))
+      throw Error(ErrorId::evaluation_not_finite, plan::text_of(*found))
+          .note(fmt::format("in an evaluation, on images {} to {} of {}, in `{}` ({})", position, std::min(position + batch, count) - 1,
+                            count, found->value, found->step))
+          .help(remedy);
+  }
+  throw Error(ErrorId::evaluation_not_finite, "a loss under evaluation is NaN or infinite").help(remedy);
+}
+
+}  // namespace
+
+Scores evaluate(Session& session, size_t plan, int64_t count, int64_t batch, const std::function<void()>& after_batch) {
+  session.clear_metrics();
+  for (int64_t position = 0; position < count; position += batch) {
+    session.write_control(control_at(position, count));
     session.run(plan);
     after_batch();
   }
   const Metrics metrics = session.read_metrics();
   session.clear_metrics();
-  if (metrics.non_finite > 0)
-    throw Error(ErrorId::evaluation_not_finite,
-                fmt::format("the losses of {} of {} images under evaluation are NaN or infinite", metrics.non_finite, count))
-        .note("so are the weights, or so large that the layers overflow")
-        .help("train with a smaller learning_rate, other initial weights or another normalisation");
+  if (metrics.non_finite > 0) throw_non_finite(session, plan, count, batch);
   return scores_of(metrics);
 }
 

@@ -10,6 +10,7 @@
 #include "fovea/io/safetensors.h"
 #include "fovea/model/network.h"
 #include "fovea/plan/compile.h"
+#include "fovea/plan/inspect.h"
 #include "fovea/train/recipe.h"
 
 namespace fovea::train {
@@ -24,10 +25,16 @@ class Session {
   // `replay`: whether plans are recorded once and replayed, where the device can do that. The backend has to outlive the session.
   explicit Session(plan::Assignment assignment, Switch replay = Switch::on);
 
+  void hold(const data::Images& images);  // puts them on the device; they have to outlive the session
+  // The arenas that plans of these graphs would share.
+  plan::ArenaBytes arenas_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const;
+  size_t held_bytes() const;  // of images
+
   // Adds a plan that gathers from `images`, which have to outlive the session. `order`: see train::parameter_order; the same for all plans.
   void add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images);
   void place();  // allocates the arenas that all plans share, binds the plans and records them; throws Error (memory)
   void run(size_t plan);
+  std::optional<plan::NonFinite> find_non_finite(size_t plan) { return plan::find_non_finite(plans_[plan], device_, *stream_); }
 
   plan::Plan& plan(size_t i) { return plans_[i]; }
   const plan::Plan& plan(size_t i) const { return plans_[i]; }

@@ -7,7 +7,6 @@
 #include "fovea/backend/registry.h"
 #include "fovea/base/error.h"
 #include "fovea/base/thread.h"
-#include "fovea/plan/inspect.h"
 
 namespace fovea::train {
 namespace {
@@ -30,8 +29,8 @@ void settle(Recipe& recipe, int64_t images) {
     recipe.batch = images;
     recipe.origin["batch"] = "all training images";
   }
-  if (recipe.micro_batches > recipe.batch) {
-    recipe.micro_batches = recipe.batch;
+  if (const int64_t most = recipe.batch == automatic_batch ? images : recipe.batch; recipe.micro_batches > most) {
+    recipe.micro_batches = most;
     recipe.origin["micro_batches"] = "as many as images of the batch";
   }
 }
@@ -45,52 +44,22 @@ std::string default_backend() {
   return name;
 }
 
-Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own)
+Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own, std::unique_ptr<Backend> backend)
     : recipe_(recipe),
       callbacks_(callbacks),
       network_(model::load_network(recipe.model)),
       data_(own ? prepare(recipe, std::move(*own), network_) : load_training_data(recipe, network_)),
+      backend_(std::move(backend)),
       plateau_(recipe),
       patience_(recipe.min_delta) {
   settle(recipe_, data_.dataset.train.count);
-  backend_ = open_backend(recipe_.backend);
+  if (!backend_) backend_ = open_backend(recipe_.backend);
   memory_at_first_ = backend_->device().memory_status();
   make_plans();
   session_->write_weights(initial_weights(network_, static_cast<uint64_t>(recipe_.seed)));
 }
 
 Trainer::~Trainer() = default;
-
-// One plan for full batches, one for the last partial batch, and one for each set of images to evaluate on.
-void Trainer::make_plans() {
-  plan::Assignment assignment;
-  assignment.backend = backend_.get();
-  assignment.limits.threads = static_cast<int>(recipe_.threads);
-  assignment.claims = recipe_.claims == Switch::on ? plan::Claims::on : plan::Claims::off;
-  session_ = std::make_unique<Session>(assignment, recipe_.replay);
-
-  const data::Images& images = data_.dataset.train;
-  const auto training = [&](int64_t batch) {
-    return training_graph(network_, recipe_, data_.preprocessing,
-                          {.images = images.count, .batch = batch, .class_weights = data_.class_weights});
-  };
-  graph::Graph full = training(recipe_.batch);
-  const std::vector<std::string> order = parameter_order(full), averaged = averaged_parameters(full);
-  size_t plans = 0;
-  session_->add(std::move(full), order, images);
-  if (const int64_t remainder = images.count % recipe_.batch; remainder > 0) {
-    session_->add(training(remainder), order, images);
-    remainder_plan_ = ++plans;
-  }
-  const auto evaluation = [&](const data::Images& part) {
-    session_->add(evaluation_graph(network_, data_.preprocessing, {.images = part.count, .batch = recipe_.batch, .averaged = averaged}),
-                  order, part);
-    return ++plans;
-  };
-  test_plan_ = evaluation(data_.dataset.test);
-  valid_plan_ = data_.validation == Validation::split ? evaluation(data_.valid) : test_plan_;
-  session_->place();
-}
 
 TrainResult Trainer::train() {
   callbacks_.on_start(info());
@@ -117,7 +86,6 @@ Epoch Trainer::train_epoch() {
     state_.epoch_seconds = state_.data_seconds = state_.timed_seconds = 0;
   }
   seconds_before_ = state_.epoch_seconds;
-  checked_ = state_.position;
   since_epoch_.restart();
   since_progress_.restart();
   const int64_t count = data_.dataset.train.count;
@@ -179,7 +147,6 @@ void Trainer::look() {
   state_.metrics = session_->read_metrics();
   state_.epoch_seconds = seconds_before_ + since_epoch_.seconds();
   if (state_.metrics.non_finite > 0) throw_non_finite();
-  checked_ = state_.position;
 }
 
 void Trainer::report() {
@@ -254,22 +221,21 @@ void Trainer::run_timed(size_t index) {
 
 int64_t Trainer::steps_per_epoch() const { return (data_.dataset.train.count + recipe_.batch - 1) / recipe_.batch; }
 
-// The flag has kept the weights as they were before the step that raised it: the steps since the last look are run again, each part
-// watched.
+// The flag has kept the weights as they were before the step that raised it: that step is run again, each part watched.
 void Trainer::throw_non_finite() {
-  const int64_t first_step = state_.step - (state_.position - checked_ + recipe_.batch - 1) / recipe_.batch;
-  for (int64_t position = checked_; position < state_.position; position += recipe_.batch) {
-    const int64_t step = first_step + (position - checked_) / recipe_.batch;
-    StepControl again = control(position, 0);
-    again.step = static_cast<uint32_t>(step);
-    session_->write_control(again);
-    if (const auto found = plan::find_non_finite(session_->plan(plan_at(position)), backend_->device(), session_->stream()))
-      throw Error(ErrorId::training_not_finite,
-                  fmt::format("layer `{}` gives {} values that are NaN or infinite, of {}", found->layer, found->count, found->elements))
-          .note(fmt::format("in epoch {}, step {} of the run, in `{}` ({})", state_.epoch + 1, step, found->value, found->step))
-          .help("a smaller learning_rate usually helps; so do other initial weights or another normalisation");
-  }
-  throw Error(ExitCode::internal, "a loss was NaN or infinite, but the same steps run again show none");
+  const int64_t step = static_cast<int64_t>(state_.metrics.left_out) - 1;
+  const int64_t position = (step - state_.epoch * steps_per_epoch()) * recipe_.batch;
+  StepControl again = control(position, 0);
+  again.step = static_cast<uint32_t>(step);
+  session_->write_control(again);
+  const auto found = session_->find_non_finite(plan_at(position));
+  if (!found)
+    throw Error(ErrorId::training_not_finite,
+                fmt::format("a loss or a gradient of step {} is NaN or infinite, but not when the step is run again", step))
+        .note("what gives other values each time may be the memory of this machine, or a fault of the backend `" + recipe_.backend + "`");
+  throw Error(ErrorId::training_not_finite, plan::text_of(*found))
+      .note(fmt::format("in epoch {}, step {} of the run, in `{}` ({})", state_.epoch + 1, step, found->value, found->step))
+      .help("a smaller learning_rate usually helps; so do other initial weights or another normalisation");
 }
 
 RunInfo Trainer::info() const {

@@ -29,8 +29,9 @@ struct TrainResult {
 
 class Trainer {
  public:
-  // Reads data and network, makes and places the plans. `own`: instead of the data that the recipe names.
-  Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own = std::nullopt);
+  // Reads data and network, makes and places the plans. `own` and `backend`: instead of what the recipe names.
+  Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own = std::nullopt,
+          std::unique_ptr<Backend> backend = nullptr);
   ~Trainer();
 
   // From now on checkpoints are kept in `folder`: as often as save_every says, when the run is asked to stop, and when all epochs are done.
@@ -43,6 +44,8 @@ class Trainer {
 
  private:
   void make_plans();
+  std::vector<graph::Graph> graphs(int64_t batch) const;  // in the order of the plans
+  void settle_batch(const std::vector<std::string>& order);
   Epoch train_epoch();
   void train_step();
   void judge(Epoch& record);  // validates, keeps weights
@@ -71,12 +74,11 @@ class Trainer {
   TrainingData data_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Session> session_;
-  size_t remainder_plan_ = 0, valid_plan_ = 0, test_plan_ = 0;
+  size_t remainder_plan_ = 0, valid_plan_ = 0, test_plan_ = 0;  // 0: there is none of its own
 
   RunState state_;  // but for these two, until it is saved
   Plateau plateau_;
   Patience patience_;
-  int64_t checked_ = 0;        // images of this epoch whose losses are known to be finite
   int64_t steps_here_ = 0;     // updates by this process
   double seconds_before_ = 0;  // of this epoch, in processes before this one
   double seconds_to_first_step_ = 0;

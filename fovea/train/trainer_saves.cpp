@@ -1,10 +1,23 @@
 // How a run is saved between two steps, and goes on from there.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
+
 #include "fovea/base/error.h"
 #include "fovea/train/trainer.h"
 
 namespace fovea::train {
+namespace {
+
+bool is_finite(const StateTensor& tensor) {
+  const std::span<const float> values(reinterpret_cast<const float*>(tensor.bytes.data()), tensor.bytes.size() / sizeof(float));
+  uint32_t largest = 0;  // without the signs, as bits: NaN and infinity are the largest
+  for (const float value : values) largest = std::max(largest, std::bit_cast<uint32_t>(value) & 0x7fffffffu);
+  return largest < 0x7f800000;
+}
+
+}  // namespace
 
 void Trainer::save_in(const std::filesystem::path& folder) {
   saver_ = std::make_unique<Saver>(RunPlace{folder, save_every(recipe_.save_every), run_identity(recipe_, network_, data_), model()},
@@ -22,7 +35,13 @@ void Trainer::save() {
   if (0 < state_.position && state_.position < data_.dataset.train.count) look();
   state_.plateau = plateau_.state();
   state_.patience = patience_.state;
-  saver_->save({saver_->identity(), state_, session_->read_state()});
+  std::vector<StateTensor> tensors = session_->read_state();
+  for (const StateTensor& tensor : tensors)
+    if (!is_finite(tensor))
+      throw Error(ErrorId::training_not_finite, fmt::format("`{}` holds NaN or infinite values after {} updates", tensor.name, state_.step))
+          .note("the checkpoints saved before stay as they are")
+          .help("a smaller learning_rate usually helps; so do other initial weights or another normalisation");
+  saver_->save({saver_->identity(), state_, std::move(tensors)});
 }
 
 void Trainer::stop() {

@@ -167,6 +167,25 @@ TEST_P(NonFiniteTest, MaxPoolTakesMinusInfinityFromInsideTheImage) {
   EXPECT_EQ(values_of(out[1]), (std::vector<double>{3, 2, 1, 0}));  // the first place of each window that lies in the image
 }
 
+TEST_P(NonFiniteTest, UpdateChangesNothingAfterABadGradient) {
+  const std::vector<UpdateRule> rules = {Sgd{0.5f}, Adam{}, AdamW{}, RmsProp{.momentum = 0.5f}};
+  const std::vector<int64_t> elements = {3, 20000, 1};
+  for (const UpdateRule& rule : rules)
+    for (const float bad : {infinity, -infinity, nan})
+      for (const auto& [tensor, place] : std::vector<std::pair<size_t, int64_t>>{{0, 2}, {1, 0}, {1, 9999}, {1, 19999}, {2, 0}}) {
+        Update op = {.rule = rule, .parameters = {}, .types = {}, .ema_decay = 0.5f};
+        for (const int64_t count : elements) op.parameters.push_back({.elements = count});
+        op.running = {{.c = 2, .momentum = 0.5f, .unbias = {1}}};
+        CaseData data = make_data({.name = "update", .op = op}, Fill::uniform, 7);
+        std::vector<double> gradient = values_of(data.in[2 + tensor]);
+        gradient[static_cast<size_t>(place)] = static_cast<double>(bad);
+        set_values(data.in[2 + tensor], gradient);
+        const std::vector<Operand> out = run_case(*backend_, op, data, {.threads = 4});
+        for (size_t i = 0; i < out.size(); ++i)
+          EXPECT_TRUE(out[i].bytes == data.out[i].bytes) << "output " << i << ", " << bad << " at " << place << " of tensor " << tensor;
+      }
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, NonFiniteTest, testing::ValuesIn(backend_names()),
                          [](const auto& info) { return test_name(info.param); });
 

@@ -56,6 +56,7 @@ const Flags all_flags = {{"data", "mnist:some dir"},
                          {"micro_batches", "4"},
                          {"seed", "9223372036854775807"},
                          {"out", "runs/\"x\"\t\x01"},
+                         {"memory_limit", "1.5 GiB"},
                          {"optimizer", "sgd"},
                          {"learning_rate", "1e-05"},
                          {"momentum", "0.9"},
@@ -223,6 +224,31 @@ TEST(Recipe, NamesTheRuleOfTheUpdate) {
   recipe.optimizer = "rmsprop";
   EXPECT_EQ(std::get<RmsProp>(recipe.update_rule()).alpha, 0.25f);
   EXPECT_EQ(std::get<RmsProp>(recipe.update_rule()).momentum, 0.5f);
+}
+
+// A gradient of 0 at the first step would be 0 / 0.
+TEST(Recipe, AnEpsilonOfZeroIsRefusedWhereItDivides) {
+  for (const std::string optimizer : {"adam", "adamw", "rmsprop"})
+    for (const std::string zero : {"0", "1e-60"}) {
+      const std::string text = error_text(ExitCode::config, [&] {
+        from_text("data = \"digits\"\nmodel = \"lenet5\"\noptimizer = \"" + optimizer + "\"\nepsilon = " + zero + "\n");
+      });
+      EXPECT_NE(text.find("epsilon is " + zero), std::string::npos) << text;
+      EXPECT_NE(text.find("1e-8"), std::string::npos) << text;
+    }
+  EXPECT_EQ(from_text("data = \"digits\"\nmodel = \"lenet5\"\nepsilon = 0\n").epsilon, 0);
+}
+
+TEST(Recipe, TheBatchIsANumberOrAuto) {
+  const std::string head = "data = \"digits\"\nmodel = \"lenet5\"\n";
+  const Recipe recipe = from_text(head + "batch = \"auto\"\nmicro_batches = 8\n");
+  EXPECT_EQ(recipe.batch, automatic_batch);
+  EXPECT_EQ(from_text(head, {{"batch", "auto"}}).batch, automatic_batch);
+  EXPECT_EQ(recipe_text(from_text(recipe_text(recipe))), recipe_text(recipe));
+  error_text(ExitCode::config, [&] { from_text(head + "batch = 0\n"); });
+  error_text(ExitCode::config, [&] { from_text(head + "batch = \"automatic\"\n"); });
+  error_text(ExitCode::usage, [&] { from_text(head, {{"epochs", "auto"}}); });
+  error_text(ExitCode::usage, [&] { refuse_automatic_batch(recipe); });
 }
 
 TEST(Recipe, ClassWeightsAreNumbersOrBalanced) {

@@ -1,4 +1,4 @@
-// The optimisers: all parameters in one launch, or nothing while a loss is not finite.
+// The optimisers: all parameters in one launch, or nothing where a loss or a gradient is not finite.
 #include <span>
 
 #include "fovea/backend/cuda/backend.h"
@@ -123,14 +123,29 @@ struct RmsPropRule {
 struct Frame {
   const Chunk* chunks;
   const StepControl* control;
-  const Metrics* metrics;
+  Metrics* metrics;
   Clip clip;
   float ema_decay;
 };
 
+// A gradient that is not finite raises the flag before anything moves.
+__global__ void __launch_bounds__(block_threads) check_gradients(Frame frame) {
+  const Chunk chunk = frame.chunks[blockIdx.x];
+  int bad = 0;
+#pragma unroll
+  for (int i = static_cast<int>(threadIdx.x); i < chunk_elements; i += block_threads)
+    if (i < chunk.elements) bad |= !isfinite(chunk.dw[i]);
+  if (frame.clip.norm != nullptr) bad |= !isfinite(*frame.clip.norm);
+  if (__syncthreads_or(bad) && threadIdx.x == 0)
+    atomicMax(reinterpret_cast<unsigned long long*>(&frame.metrics->non_finite), 1ull);  // it is a flag: how many blocks does not matter
+}
+
 template <class Rule>
 __global__ void __launch_bounds__(block_threads) update(Rule rule, Frame frame) {
-  if (frame.metrics->non_finite > 0) return;
+  if (frame.metrics->non_finite > 0) {
+    if (blockIdx.x == 0 && threadIdx.x == 0 && frame.metrics->left_out == 0) frame.metrics->left_out = frame.control->step + 1ull;
+    return;
+  }
   __shared__ typename Rule::Step step;  // the powers of a step are the same for all: one thread takes them
   const Chunk chunk = frame.chunks[blockIdx.x];
   if (threadIdx.x == 0) step = rule.step(*frame.control, chunk.rate_scale, frame.clip.factor());
@@ -175,7 +190,7 @@ std::unique_ptr<DeviceTable> table_of(const std::vector<T>& rows) {
 class UpdateKernel final : public Kernel {
  public:
   explicit UpdateKernel(Update op) : Kernel("cuda"), op_(std::move(op)) {}
-  std::string algorithm() const override { return "all parameters in one launch"; }
+  std::string algorithm() const override { return "all gradients checked in one launch, all parameters moved in another"; }
 
   void bind(Buffers buffers, void*) override {
     const std::vector<Chunk> chunks = chunks_of(buffers);
@@ -184,13 +199,15 @@ class UpdateKernel final : public Kernel {
     make_norms(buffers);
     frame_ = {.chunks = static_cast<const Chunk*>(chunks_->data()),
               .control = input_of<StepControl>(buffers, 0),
-              .metrics = input_of<Metrics>(buffers, 1),
+              .metrics = static_cast<Metrics*>(buffers.in[1].data),
               .clip = {op_.clip_norm > 0 ? input(buffers, places_of(op_).norm) : nullptr, op_.clip_norm},
               .ema_decay = op_.ema_decay};
   }
 
   void run(Stream& stream) override {
     if (chunk_count_ > 0) {
+      check_gradients<<<chunk_count_, block_threads, 0, handle_of(stream)>>>(frame_);
+      check_launch("check_gradients");
       if (const Sgd* sgd = std::get_if<Sgd>(&op_.rule)) launch(SgdRule(*sgd), stream);
       if (const Adam* adam = std::get_if<Adam>(&op_.rule)) launch(AdamRule(*adam), stream);
       if (const AdamW* adam_w = std::get_if<AdamW>(&op_.rule)) launch(AdamRule(*adam_w), stream);

@@ -1,5 +1,6 @@
 // The optimisers: one step over all parameters, or nothing while a loss is not finite; and the norm of their gradients.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -139,6 +140,14 @@ Range piece_of(const Range& range, int64_t tensor_first, int64_t elements) {
   return {first, std::clamp<int64_t>(range.first + range.count - tensor_first, first, elements) - first};
 }
 
+// Of the values without their signs, as bits: NaN and infinity are the largest.
+FOVEA_CLONES uint32_t largest_bits(int64_t elements, const float* __restrict values) {
+  uint32_t largest = 0;
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = 0; i < elements; ++i) largest = std::max(largest, std::bit_cast<uint32_t>(values[i]) & 0x7fffffffu);
+  return largest;
+}
+
 FOVEA_CLONES double squares(int64_t elements, const float* __restrict values) {
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -157,7 +166,6 @@ Units units_of(const Update& op) {
 template <>
 void run_part(const Update& op, const Range& range, const Buffers& buffers, void*) {
   const StepControl& control = buffers.in[0].as_struct<StepControl>();
-  if (buffers.in[1].as_struct<Metrics>().non_finite > 0) return;
   const UpdatePlaces places = places_of(op);
   const int moments = moments_of(op.rule);
   const float clip = clip_of(op, buffers);
@@ -183,6 +191,18 @@ void run_part(const Update& op, const Range& range, const Buffers& buffers, void
   if (range.first == 0) move_running(op, buffers);
 }
 
+Gradients gradients_of(const Update& op, const Range& elements, const Buffers& buffers) {
+  constexpr uint32_t infinity = 0x7f800000;
+  int64_t tensor_first = 0;
+  for (size_t i = 0; i < op.parameters.size(); ++i) {
+    const auto [first, count] = piece_of(elements, tensor_first, op.parameters[i].elements);
+    tensor_first += op.parameters[i].elements;
+    if (largest_bits(count, input(buffers, 2 + i) + first) >= infinity) return Gradients::non_finite;
+  }
+  if (op.clip_norm > 0 && largest_bits(1, input(buffers, places_of(op).norm)) >= infinity) return Gradients::non_finite;
+  return Gradients::finite;
+}
+
 int64_t elements_of(const GradientNorm& op) { return std::accumulate(op.elements.begin(), op.elements.end(), int64_t{0}); }
 
 double sum_of_squares(const GradientNorm& op, const Range& elements, const Buffers& buffers) {
@@ -197,7 +217,12 @@ double sum_of_squares(const GradientNorm& op, const Range& elements, const Buffe
 }
 
 KernelPtr EigenBackend::make(const Update& op, const Limits& limits) {
-  return in_float(op.types) ? loops(op) : ReferenceBackend::make(op, limits);
+  if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
+  return kernel("loops", op, [](const Update& o, const Buffers& buffers, void* workspace) {
+    const Range all = {0, units_of(o).count};
+    if (may_update(gradients_of(o, all, buffers), buffers.in[0].as_struct<StepControl>(), buffers.in[1].as_struct<Metrics>()))
+      run_part(o, all, buffers, workspace);
+  });
 }
 KernelPtr EigenBackend::make(const GradientNorm& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);

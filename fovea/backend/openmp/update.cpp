@@ -1,4 +1,5 @@
 // The optimisers over ranges of all parameters, and the norm of their gradients.
+#include <atomic>
 #include <cmath>
 
 #include "fovea/backend/eigen/sums.h"
@@ -18,6 +19,17 @@ void gradient_norm(const GradientNorm& op, const Split& split, const Run& run) {
   *output(run.buffers, 0) = static_cast<float>(std::sqrt(sum));
 }
 
+// First all gradients are looked at, then all parameters move.
+void update(const Update& op, const Split& split, const Run& run) {
+  std::atomic<Gradients> gradients = Gradients::finite;
+  parallel_for(run.threads, split.ranges(), [&](int64_t range) {
+    if (eigen::gradients_of(op, split.range(range), run.buffers) == Gradients::non_finite) gradients = Gradients::non_finite;
+  });
+  const Buffers& buffers = run.buffers;
+  if (!may_update(gradients, buffers.in[0].as_struct<StepControl>(), buffers.in[1].as_struct<Metrics>())) return;
+  parallel_for(run.threads, split.ranges(), [&](int64_t range) { eigen::run_part(op, split.range(range), buffers, nullptr); });
+}
+
 }  // namespace
 
 KernelPtr OpenmpBackend::make(const GradientNorm& op, const Limits& limits) {
@@ -28,7 +40,12 @@ KernelPtr OpenmpBackend::make(const GradientNorm& op, const Limits& limits) {
   return kernel("loops", op, function, threads_for(limits, elements), 2 * split.ranges());
 }
 KernelPtr OpenmpBackend::make(const Update& op, const Limits& limits) {
-  return in_float(op.types) ? parts(op, limits) : EigenBackend::make(op, limits);
+  if (!in_float(op.types)) return EigenBackend::make(op, limits);
+  const eigen::Units units = eigen::units_of(op);
+  const int64_t work = units.count * units.floats;
+  const Split split = split_of(units.count, work, 256);
+  const auto function = [split](const Update& o, const Run& run) { update(o, split, run); };
+  return kernel("loops", op, function, static_cast<int>(std::min<int64_t>(threads_for(limits, work), split.ranges())));
 }
 
 }  // namespace fovea::openmp

@@ -4,6 +4,7 @@
 
 #include "fovea/backend/reference/backend.h"
 #include "fovea/backend/reference/loops.h"
+#include "fovea/backend/update_guard.h"
 
 namespace fovea::reference {
 namespace {
@@ -103,9 +104,18 @@ void move_running(const Update& op, const Buffers& buffers) {
 }
 
 template <class T>
+Gradients gradients_of(const Update& op, const Buffers& buffers) {
+  for (size_t i = 0; i < op.parameters.size(); ++i)
+    for (const T dw : buffers.in[2 + i].as<T>())
+      if (!std::isfinite(dw)) return Gradients::non_finite;
+  if (op.clip_norm > 0 && !std::isfinite(buffers.in[places_of(op).norm].as<T>()[0])) return Gradients::non_finite;
+  return Gradients::finite;
+}
+
+template <class T>
 void update(const Update& op, const Buffers& buffers, void*) {
   const StepControl& control = buffers.in[0].as_struct<StepControl>();
-  if (buffers.in[1].as_struct<Metrics>().non_finite > 0) return;
+  if (!may_update(gradients_of<T>(op, buffers), control, buffers.in[1].as_struct<Metrics>())) return;
   const UpdatePlaces places = places_of(op);
   double clip = 1;
   if (op.clip_norm > 0)
