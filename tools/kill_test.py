@@ -4,11 +4,13 @@
 tools/kill_test.py resume   kill -9 at random moments, resume until finished, compare with the run that was never stopped
 tools/kill_test.py writer   kill -9 of a run that saves after every step; each time a whole checkpoint has to be there
 tools/kill_test.py signals  SIGINT, SIGTERM and SIGUSR1 at random moments: exit code 75 in time, then the same as `resume`
+tools/kill_test.py full     a disk (tmpfs, in a mount name space of its own) that is too small, fills up or becomes read-only
 """
 import argparse
 import csv
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -74,7 +76,7 @@ def sections_of(path):
 class Bench:
     """The program, a scratch folder, and the run that every other one has to equal."""
 
-    def __init__(self, arguments, width=64, images=6000, epochs=4, save_every="7 steps"):
+    def __init__(self, arguments, width=64, images=3000, epochs=4, save_every="7 steps"):
         self.arguments = arguments
         self.random = random.Random(arguments.seed)
         self.scratch = Path(tempfile.mkdtemp(prefix="fovea-kill-"))
@@ -135,14 +137,20 @@ def whole_checkpoint(folder, failures):
 
 def resume(bench, count, failures):
     bench.measure()
-    kills, saved = [], 0
+    kills, saved, longest = [], 0, bench.seconds
     for run in range(count):
         folder, killed = bench.scratch / f"run{run}", 0
         while killed < 1 + run % 3:  # one to three times
             process = bench.start(folder)
-            time.sleep(bench.random.uniform(0, bench.seconds))
+            time.sleep(bench.random.uniform(0, longest))
             if process.poll() is not None:
-                break
+                if process.returncode != 0:
+                    failures.append(f"{folder}: exit code {process.returncode}: {process.communicate()[1]}")
+                if killed > 0 or process.returncode != 0:
+                    break
+                longest *= 0.9  # a run that nothing killed shows nothing
+                shutil.rmtree(folder)
+                continue
             process.kill()
             process.wait()
             killed += 1
@@ -211,7 +219,65 @@ def signals(bench, count, failures):
             "seconds_longest": round(max(seconds), 4), "seconds_of_a_step": round(step, 4)}
 
 
-KINDS = {"resume": (resume, 50, {}), "signals": (signals, 50, {}),
+def mount(*arguments):
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def fill(folder, left):
+    """Takes all room but so many bytes."""
+    file_system = os.statvfs(folder)
+    with open(folder / "filler", "wb") as filler:
+        filler.write(bytes(max(0, file_system.f_bavail * file_system.f_frsize - left)))
+
+
+def full(bench, count, failures):
+    """`unshare -rm` has given this process its own mounts."""
+    bench.measure()
+    disk, whole = bench.scratch / "disk", bench.scratch / "whole"
+    disk.mkdir()
+    saved = (whole / "last.ckpt").stat().st_size
+    refused = ended = 0
+    for run in range(count):
+        trouble = ("small", "full", "read-only")[run % 3]
+        mount("-t", "tmpfs", "-o", f"size={2 * saved if trouble == 'small' else 20 * saved}", "none", str(disk))
+        folder = disk / "run"
+        process = bench.start(folder)
+        if trouble != "small":
+            while not (folder / "last.ckpt").exists() and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(bench.random.uniform(0, bench.seconds / 4))
+        if trouble == "full":
+            fill(disk, bench.random.randrange(saved))
+        if trouble == "read-only":
+            process.kill()
+            process.communicate()
+            mount("-o", "remount,ro", str(disk))
+            process = bench.start(folder)
+        error = process.communicate()[1]
+        words = {"small": "MiB for its checkpoints", "full": "No space left on device", "read-only": "Read-only file system"}[trouble]
+        if process.returncode == 4 and words in error and str(folder) in error:
+            refused += trouble == "small"
+            ended += trouble != "small"
+        elif process.returncode != 0 or trouble == "small":
+            failures.append(f"{trouble} disk: exit code {process.returncode}: {error}")
+        if trouble != "small" and not whole_checkpoint(folder, failures):
+            failures.append(f"{trouble} disk: no checkpoint is left")
+        mount("-o", f"remount,rw,size={40 * saved}", str(disk))
+        (disk / "filler").unlink(missing_ok=True)
+        bench.finish(folder)
+        if difference := bench.differs(folder):
+            failures.append(difference)
+        subprocess.run(["umount", str(disk)], check=True)
+    return {"disks": count, "refused_before_the_first_step": refused, "ended_with_4": ended}
+
+
+def in_own_mounts():
+    if os.environ.get("FOVEA_OWN_MOUNTS") != "1":
+        os.environ["FOVEA_OWN_MOUNTS"] = "1"
+        os.execvp("unshare", ["unshare", "--map-root-user", "--mount", sys.executable, *sys.argv])
+
+
+KINDS = {"resume": (resume, 50, {}), "full": (full, 30, {"save_every": "1 step"}), "signals": (signals, 50, {}),
          "writer": (writer, 400, {"width": 512, "images": 20000, "epochs": 50, "save_every": "1 step"})}
 
 
@@ -225,6 +291,8 @@ def main():
     parser.add_argument("--longest", type=float, default=0.5, metavar="S", help="writer: between two kills")
     parser.add_argument("--out", metavar="FILE", help="where the record goes, such as results/survival.jsonl")
     arguments = parser.parse_args()
+    if arguments.kind == "full":
+        in_own_mounts()
     run, count, sizes = KINDS[arguments.kind]
     count = arguments.count or count
     failures, bench = [], Bench(arguments, **sizes)

@@ -212,14 +212,15 @@ constexpr auto stories = std::to_array<ErrorStory>({
      "Data sets are held in memory, a byte per pixel and channel. The message names the sizes.", "--data synthetic:4096x4096x3:10:1000000",
      "use fewer or smaller images, or a machine with more memory"},
     {ErrorId::no_memory_for_plan, ExitCode::memory, "no memory for the network",
-     "Weights, activations and workspace are laid out before the first batch, and the device has less memory than they need.",
-     "a batch of 100,000 of resnet50", "use a smaller batch or a smaller network; `fovea plan` shows what is needed"},
+     "Weights, activations and workspace are laid out before the first batch, and they need more memory than the device has free or "
+     "memory_limit allows. The message names the largest batch that fits.",
+     "a batch of 100,000 of resnet50", "use a smaller batch, `--batch auto` or a smaller network; `fovea plan` shows what is needed"},
 
     {ErrorId::numeric, ExitCode::numeric, "a number is NaN or infinite", "The message says where it was seen.", "images of NaN",
      "train with a smaller learning_rate, or look for such values in the data"},
     {ErrorId::training_not_finite, ExitCode::numeric, "training gave NaN or infinity",
-     "The loss of some images was no longer a finite number, so the weights cannot be used. The message names the step and the "
-     "layer where it came up first. Mostly the learning rate is too high.",
+     "A loss or a gradient was no longer a finite number. The weights are as they were before that step, and so is the checkpoint. The "
+     "message names the step and the layer where it came up first. Mostly the learning rate is too high.",
      "--learning-rate 1000", "train with a smaller learning_rate, with warmup_epochs, or with clip_norm"},
     {ErrorId::evaluation_not_finite, ExitCode::numeric, "evaluation gave NaN or infinity",
      "The losses of some images under evaluation are not finite: the weights, or what the layers make of them, are too large.",

@@ -176,7 +176,9 @@ TEST_P(NonFiniteTest, UpdateChangesNothingAfterABadGradient) {
         Update op = {.rule = rule, .parameters = {}, .types = {}, .ema_decay = 0.5f};
         for (const int64_t count : elements) op.parameters.push_back({.elements = count});
         op.running = {{.c = 2, .momentum = 0.5f, .unbias = {1}}};
-        CaseData data = make_data({.name = "update", .op = op}, Fill::uniform, 7);
+        study::OpCase op_case;
+        op_case.op = op;
+        CaseData data = make_data(op_case, Fill::uniform, 7);
         std::vector<double> gradient = values_of(data.in[2 + tensor]);
         gradient[static_cast<size_t>(place)] = static_cast<double>(bad);
         set_values(data.in[2 + tensor], gradient);

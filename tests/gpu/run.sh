@@ -69,6 +69,7 @@ stage "doctor" "$build/fovea" doctor
 stage "backend: table and random shapes" "$build/backend_tests" --gtest_filter='*cuda*:CudaBackend*:OpCases*'
 stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
 stage "train: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cuda*:Backends.*'
+stage "train: NaN and infinity" "$build/train_tests" --gtest_filter='*NonFiniteValues*cuda*'
 stage "five runs, the same bits" same_bits
 for tool in "${sanitizers[@]}"; do
   stage "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/backend_tests" --gtest_filter="$reduced"

@@ -5,7 +5,9 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <iostream>
+#include <thread>
 
 #include "fovea/train/checkpoint.h"
 #include "tests/train/busy_run.h"
@@ -90,6 +92,29 @@ TEST(DiskFaults, AtEveryCallLeaveWhatWasSaved) {
     EXPECT_GT(k, 5);
     std::cout << "[   counts ] " << k - 1 << " calls of kind " << static_cast<int>(kind) << " that fail\n";
   }
+}
+
+// On a disk as slow as that, steps go on while a checkpoint is written.
+TEST(SlowDisk, DoesNotHoldUpTheSteps) {
+  class SlowCalls final : public FileCalls {
+    int fsync(int file) override {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      return FileCalls::fsync(file);
+    }
+  } calls;
+  struct Watcher final : Callbacks {
+    bool stop_requested() override { return ++asked, false; }
+    void on_note(const Note& note) override { saved += note.kind == Note::Kind::saved; }
+    int asked = 0, saved = 0;
+  } watcher;
+  BusyRun run;
+  run.recipe.epochs = 6;
+  const std::string expected = what_came_out(*run.run("whole"));
+  run.recipe.save_every = "1 step";
+  const UseFileCalls in_use(calls);
+  EXPECT_EQ(what_came_out(*run.run("run", watcher)), expected);
+  EXPECT_GT(watcher.saved, 0);
+  EXPECT_LT(3 * watcher.saved, watcher.asked);
 }
 
 TEST(DiskFaults, OfAFullDiskSayWhatIsMissing) {

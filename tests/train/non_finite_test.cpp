@@ -24,6 +24,8 @@ class NonFiniteValues : public testing::TestWithParam<std::tuple<std::string, Ca
  protected:
   void SetUp() override {
     const auto& [backend, one] = GetParam();
+    for (const BackendEntry& entry : list_backends())
+      if (entry.name == backend && !entry.absent_because.empty()) GTEST_SKIP() << entry.absent_because;
     Recipe& recipe = run_.recipe;
     recipe.backend = backend;
     recipe.threads = 2;
@@ -90,13 +92,13 @@ TEST_P(NonFiniteValues, AreSeenWhereverTheyComeFrom) {
     if (HasFailure()) return;
   }
   std::cout << "[   counts ] " << places << " places of " << written.training.size() + written.evaluation.size() << "\n";
-  EXPECT_GE(places, 20);
+  EXPECT_GE(places, 8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, NonFiniteValues,
-                         testing::Combine(testing::Values("eigen", "openmp"),
-                                          testing::Values(Case{"lenet5", "28x28x1", 1}, Case{"cifar_cnn", "32x32x3", 3},
-                                                          Case{"resnet20", "32x32x3", 19})),
+                         testing::Combine(testing::Values("eigen", "openmp", "cuda"),
+                                          testing::Values(Case{"lenet5", "28x28x1", 1}, Case{"cifar_cnn", "32x32x3", 6},
+                                                          Case{"resnet20", "32x32x3", 57})),
                          [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param).model; });
 
 }  // namespace
