@@ -7,6 +7,7 @@ tools/kill_test.py signals  SIGINT, SIGTERM and SIGUSR1 at random moments: exit 
 tools/kill_test.py full     a disk (tmpfs, in a mount name space of its own) that is too small, fills up or becomes read-only
 """
 import argparse
+import contextlib
 import csv
 import json
 import math
@@ -191,8 +192,9 @@ def writer(bench, count, failures):
 
 def signals(bench, count, failures):
     bench.measure()
-    seconds, stopped = [], 0
-    for run in range(count):
+    seconds, writes, run = [], [], 0
+    while len(seconds) < count and not failures:
+        run += 1
         folder = bench.scratch / f"run{run}"
         process = bench.start(folder)
         while not (folder / "log.txt").exists() and process.poll() is None:
@@ -203,8 +205,8 @@ def signals(bench, count, failures):
         error = process.communicate()[1]
         took = time.perf_counter() - begin
         if process.returncode == 75:
-            stopped += 1
             seconds.append(took)
+            writes += [float(text) for text in re.findall(r"MiB in ([0-9.]+) s", (folder / "log.txt").read_text())][-1:]
             whole_checkpoint(folder, failures)
         elif process.returncode != 0:  # 0: the signal came when nothing was left to do
             failures.append(f"{folder}: exit code {process.returncode} after a signal: {error}")
@@ -215,7 +217,8 @@ def signals(bench, count, failures):
             shutil.rmtree(folder)
     settings = tomllib.loads(bench.result["recipe"])
     step = bench.result["train_seconds"] / settings["epochs"] / math.ceil(bench.result["train_images"] / settings["batch"])
-    return {"signals": count, "stopped_with_75": stopped, "seconds_median": round(statistics.median(seconds), 4),
+    return {"signals": run, "stopped_with_75": len(seconds), "seconds_of_a_write_median": round(statistics.median(writes), 4),
+            "seconds_of_a_write_longest": round(max(writes), 4), "seconds_median": round(statistics.median(seconds), 4),
             "seconds_longest": round(max(seconds), 4), "seconds_of_a_step": round(step, 4)}
 
 
@@ -224,9 +227,9 @@ def mount(*arguments):
 
 
 def fill(folder, left):
-    """Takes all room but so many bytes."""
+    """Takes all room but so many bytes, as far as the run has not taken that."""
     file_system = os.statvfs(folder)
-    with open(folder / "filler", "wb") as filler:
+    with contextlib.suppress(OSError), open(folder / "filler", "wb", buffering=0) as filler:
         filler.write(bytes(max(0, file_system.f_bavail * file_system.f_frsize - left)))
 
 

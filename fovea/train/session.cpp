@@ -25,11 +25,19 @@ const Session::Resident& Session::resident(const data::Images& images) {
 
 void Session::hold(const data::Images& images) { resident(images); }
 
-plan::ArenaBytes Session::arenas_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const {
+size_t Session::arena_bytes_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const {
   plan::ArenaBytes bytes{};
   for (graph::Graph& graph : graphs) bytes = plan::largest(bytes, plan::compile(std::move(graph), assignment_, order).arena_bytes());
+  return plan::total(bytes);
+}
+
+plan::ArenaBytes Session::arenas() const {
+  plan::ArenaBytes bytes{};
+  for (const plan::Plan& plan : plans_) bytes = plan::largest(bytes, plan.arena_bytes());
   return bytes;
 }
+
+size_t Session::arena_bytes() const { return plan::total(arenas()); }
 
 void Session::add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images) {
   plans_.push_back(plan::compile(std::move(graph), assignment_, order));
@@ -38,9 +46,7 @@ void Session::add(graph::Graph graph, const std::vector<std::string>& order, con
 }
 
 void Session::place() {
-  plan::ArenaBytes bytes{};
-  for (const plan::Plan& plan : plans_) bytes = plan::largest(bytes, plan.arena_bytes());
-  memory_ = std::make_unique<plan::ArenaMemory>(device_, bytes, *stream_);
+  memory_ = std::make_unique<plan::ArenaMemory>(device_, arenas(), *stream_);
   for (size_t i = 0; i < plans_.size(); ++i) {
     plans_[i].bind(*memory_, images_of_plan_[i]);
     recordings_.push_back(replay_ == Switch::on ? device_.record(*stream_, [&] { plans_[i].run(*stream_); }) : nullptr);

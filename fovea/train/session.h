@@ -26,13 +26,14 @@ class Session {
   explicit Session(plan::Assignment assignment, Switch replay = Switch::on);
 
   void hold(const data::Images& images);  // puts them on the device; they have to outlive the session
-  // The arenas that plans of these graphs would share.
-  plan::ArenaBytes arenas_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const;
-  size_t held_bytes() const;  // of images
+  size_t held_bytes() const;              // of images
+  // Of the arenas that plans of these graphs would share.
+  size_t arena_bytes_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const;
 
   // Adds a plan that gathers from `images`, which have to outlive the session. `order`: see train::parameter_order; the same for all plans.
   void add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images);
-  void place();  // allocates the arenas that all plans share, binds the plans and records them; throws Error (memory)
+  size_t arena_bytes() const;  // that these plans will share
+  void place();                // allocates the arenas that all plans share, binds the plans and records them; throws Error (memory)
   void run(size_t plan);
   std::optional<plan::NonFinite> find_non_finite(size_t plan) { return plan::find_non_finite(plans_[plan], device_, *stream_); }
 
@@ -62,6 +63,7 @@ class Session {
     const data::Images* images = nullptr;
     std::unique_ptr<Memory> pixels, labels;
   };
+  plan::ArenaBytes arenas() const;
   const Resident& resident(const data::Images& images);
   graph::ValueId average_of(const std::string& parameter) const;  // no_value if it has none
   std::vector<graph::ValueId> lasting_values() const;

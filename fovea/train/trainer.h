@@ -45,7 +45,15 @@ class Trainer {
  private:
   void make_plans();
   std::vector<graph::Graph> graphs(int64_t batch) const;  // in the order of the plans
-  void settle_batch(const std::vector<std::string>& order);
+  struct Room {
+    size_t bytes = 0;
+    std::string why;  // not more: "allowed by memory_limit"
+  };
+  Room room_for_plans() const;
+  enum class Fit : uint8_t { yes, too_large, no_batch_of_this_network };
+  Fit fit(int64_t batch, const std::vector<std::string>& order, const Room& room) const;
+  void choose_batch(const std::vector<std::string>& order, const Room& room);
+  [[noreturn]] void refuse_batch(const std::vector<std::string>& order, const Room& room) const;  // before anything is allocated for it
   Epoch train_epoch();
   void train_step();
   void judge(Epoch& record);  // validates, keeps weights

@@ -25,8 +25,10 @@ void Trainer::make_plans() {
   for (const data::Images* images : {&train, &test}) session_->hold(*images);
   if (data_.validation == Validation::split) session_->hold(data_.valid);
 
-  const std::vector<std::string> order = parameter_order(graphs(recipe_.batch == automatic_batch ? train.count : recipe_.batch)[0]);
-  settle_batch(order);
+  const bool automatic = recipe_.batch == automatic_batch;
+  const std::vector<std::string> order = parameter_order(graphs(automatic ? train.count : recipe_.batch)[0]);
+  const Room room = room_for_plans();
+  if (automatic) choose_batch(order, room);
   std::vector<graph::Graph> all = graphs(recipe_.batch);
   size_t plans = 0;
   const auto add = [&](const data::Images& images) {
@@ -37,6 +39,7 @@ void Trainer::make_plans() {
   if (train.count % recipe_.batch > 0) remainder_plan_ = add(train);
   test_plan_ = valid_plan_ = add(test);
   if (data_.validation == Validation::split) valid_plan_ = add(data_.valid);
+  if (session_->arena_bytes() > room.bytes) refuse_batch(order, room);
   session_->place();
 }
 
@@ -59,42 +62,43 @@ std::vector<graph::Graph> Trainer::graphs(int64_t batch) const {
   return graphs;
 }
 
-// What the plans of a batch need is known before anything is allocated for them.
-void Trainer::settle_batch(const std::vector<std::string>& order) {
+Trainer::Room Trainer::room_for_plans() const {
   const size_t held = session_->held_bytes(), limit = memory_limit(recipe_.memory_limit);
   const size_t allowed = limit - std::min(limit, held), free = backend_->device().memory_status().free;
-  const size_t room = std::min(allowed, free - std::min(free, left_to_others));
-  const auto needed = [&](int64_t batch) { return plan::total(session_->arenas_of(graphs(batch), order)); };
-  enum class Fit : uint8_t { yes, too_large, no_batch_of_this_network };
-  const auto fit = [&](int64_t batch) {
-    try {
-      return needed(batch) <= room ? Fit::yes : Fit::too_large;
-    } catch (const Error& error) {
-      if (error.code() != ExitCode::config) throw;
-      return Fit::no_batch_of_this_network;  // such as one that leaves a batch norm a single image
-    }
-  };
-  const int64_t least = recipe_.micro_batches;
-  int64_t refused = recipe_.batch;
-  if (recipe_.batch == automatic_batch) {
-    refused = least;
-    for (auto size = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(data_.dataset.train.count))); size >= least; size /= 2) {
-      const Fit one = fit(size);
-      if (one == Fit::too_large) refused = size;
-      if (one != Fit::yes) continue;
-      recipe_.batch = size;
-      recipe_.origin["batch"] = fmt::format("auto: the largest power of two that fits into {}", memory_text(room + held));
-      return;
-    }
+  const size_t left = free - std::min(free, left_to_others);
+  return {std::min(allowed, left), allowed <= left ? "allowed by memory_limit" : "free"};
+}
+
+Trainer::Fit Trainer::fit(int64_t batch, const std::vector<std::string>& order, const Room& room) const {
+  try {
+    return session_->arena_bytes_of(graphs(batch), order) <= room.bytes ? Fit::yes : Fit::too_large;
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::config) throw;
+    return Fit::no_batch_of_this_network;  // such as one that leaves a batch norm a single image
   }
-  const size_t need = needed(refused);
-  if (need <= room) return;
+}
+
+void Trainer::choose_batch(const std::vector<std::string>& order, const Room& room) {
+  const int64_t least = recipe_.micro_batches;
+  recipe_.batch = least;
+  for (auto size = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(data_.dataset.train.count))); size >= least; size /= 2) {
+    const Fit found = fit(size, order, room);
+    if (found != Fit::no_batch_of_this_network) recipe_.batch = size;  // the smallest, if none fits: it will be refused
+    if (found == Fit::yes) break;
+  }
+  recipe_.origin["batch"] =
+      fmt::format("auto: the largest power of two that fits into {}", memory_text(room.bytes + session_->held_bytes()));
+}
+
+void Trainer::refuse_batch(const std::vector<std::string>& order, const Room& room) const {
+  const size_t held = session_->held_bytes();
   Error error(ErrorId::no_memory_for_plan,
-              fmt::format("a batch of {} needs {} of memory on the device, but {} are {}", refused, memory_text(need + held),
-                          memory_text(room + held), room == allowed ? "allowed by memory_limit" : "free"));
+              fmt::format("a batch of {} needs {} of memory on the device, but {} are {}", recipe_.batch,
+                          memory_text(session_->arena_bytes() + held), memory_text(room.bytes + held), room.why));
   error.note(fmt::format("{} of it hold the images, whatever the batch", memory_text(held)));
-  int64_t largest = largest_batch({least, refused - 1}, [&](int64_t batch) { return fit(batch) != Fit::too_large; });
-  while (largest >= least && fit(largest) != Fit::yes) --largest;
+  const int64_t least = recipe_.micro_batches;
+  int64_t largest = largest_batch({least, recipe_.batch - 1}, [&](int64_t batch) { return fit(batch, order, room) != Fit::too_large; });
+  while (largest >= least && fit(largest, order, room) != Fit::yes) --largest;
   if (largest < least) throw error.help("no batch fits: take a smaller network or another device, or allow more memory");
   throw error.help(fmt::format("the largest batch that fits is {0}: set batch = {0}, or split the batch with micro_batches", largest));
 }
