@@ -35,7 +35,7 @@ def seconds_of(program, arguments, model, images):
 
 
 def measure(arguments, model):
-    images = arguments.images or {"lenet5": 12800, "cifar_cnn": 3200, "resnet20": 640, "mlp": 25600}[model]
+    images = arguments.images or {"lenet5": 6400, "cifar_cnn": 1280, "resnet20": 256, "mlp": 12800}[model]
     seconds, overheads = {"before": [], "after": []}, []
     seconds_of(arguments.before, arguments, model, images)  # warms up
     for pair in range(arguments.pairs):
@@ -45,12 +45,14 @@ def measure(arguments, model):
         overheads.append(seconds["after"][-1] / seconds["before"][-1] - 1)
     configuration = {"backend": arguments.backend, "threads": arguments.threads, "batch": arguments.batch, "images": images,
                      "epochs": arguments.epochs, "overhead_median": round(statistics.median(overheads), 4),
+                     "overhead_quartiles": [round(quartile, 4) for quartile in statistics.quantiles(overheads, n=4)[::2]],
                      "overhead_of_the_fastest": round(min(seconds["after"]) / min(seconds["before"]) - 1, 4)}
     line = record.record(f"guard/{model}-b{arguments.batch}-{arguments.backend}-{arguments.threads}threads", "s", seconds, configuration,
                          result)
     line["machine"] = {**line["machine"], **result["machine"]}
-    print(f"{model} on {arguments.backend}: {100 * configuration['overhead_median']:+.2f} % (fastest runs: "
-          f"{100 * configuration['overhead_of_the_fastest']:+.2f} %)")
+    low, high = configuration["overhead_quartiles"]
+    print(f"{model} on {arguments.backend}: {100 * configuration['overhead_median']:+.2f} % (half of the pairs: {100 * low:+.2f} to "
+          f"{100 * high:+.2f} %)")
     return line
 
 
@@ -63,8 +65,8 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--images", type=int, help="per epoch (default: about a second of work on a processor)")
-    parser.add_argument("--pairs", type=int, default=11)
+    parser.add_argument("--images", type=int, help="per epoch (default: a fraction of a second of work on a processor)")
+    parser.add_argument("--pairs", type=int, default=31)
     parser.add_argument("--out", metavar="FILE", help="where the records go, such as results/guard.jsonl")
     arguments = parser.parse_args()
     for model in arguments.models.split(","):
