@@ -47,7 +47,7 @@ def measure(arguments, model):
                      "epochs": arguments.epochs, "overhead_median": round(statistics.median(overheads), 4),
                      "overhead_quartiles": [round(quartile, 4) for quartile in statistics.quantiles(overheads, n=4)[::2]],
                      "overhead_of_the_fastest": round(min(seconds["after"]) / min(seconds["before"]) - 1, 4)}
-    line = record.record(f"guard/{model}-b{arguments.batch}-{arguments.backend}-{arguments.threads}threads", "s", seconds, configuration,
+    line = record.record(f"guard/{model}-b{arguments.batch}-{arguments.backend}-{arguments.threads}threads", "s of a pair", seconds, configuration,
                          result)
     line["machine"] = {**line["machine"], **result["machine"]}
     low, high = configuration["overhead_quartiles"]

@@ -98,7 +98,7 @@ TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of
      ["Scaling", "images/s", "multiply-adds in registers", "share:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("s", rows_of_time, ["Time", "of", "median:", "runs:", "machine", "measured"]),
 ]
-UNTABLED = {"us", "failures", "findings"}  # single operators are far too many for a README; the others say 0
+UNTABLED = {"us", "failures", "findings", "s of a pair"}  # too many for a README, or such that say 0
 
 
 def markdown(headings, rows):
