@@ -5,7 +5,8 @@ include(CMakePackageConfigHelpers)
 set_target_properties(libfovea PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
   EXPORT_NAME fovea INSTALL_RPATH "$ORIGIN;$ORIGIN/fovea")  # the second holds what a tarball brings along
 file(RELATIVE_PATH library_from_program ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-set_target_properties(fovea PROPERTIES INSTALL_RPATH "$ORIGIN/${library_from_program}")
+set(beside "$ORIGIN/${library_from_program}")
+set_target_properties(fovea PROPERTIES INSTALL_RPATH "${beside};${beside}/fovea")
 
 install(TARGETS fovea RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS libfovea EXPORT fovea-targets RUNTIME_DEPENDENCY_SET of_libfovea LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that the programs and libraries of an unpacked fovea need nothing that a bare Debian 12 or Ubuntu 24.04 lacks.
 
-tools/check_package.py FOLDER       libraries that are neither in FOLDER nor on every such system, and versions of symbols that are too new
+tools/check_package.py FOLDER       libraries that are neither on every such system nor where who needs them looks; versions of symbols too new
 tools/check_package.py --self-test  expects each kind of fault to be found
 """
 import re
@@ -17,7 +17,7 @@ VERSION = re.compile(r"\s0x\w+ 0x\w+ \d+ ([A-Z]+)_([0-9.]+)$")
 
 
 def read(file):
-    """The names of the needed libraries and (family, version) of the needed symbols."""
+    """The names of the needed libraries, where they are searched and (family, version) of the needed symbols."""
     said = subprocess.run(["objdump", "-p", file], capture_output=True, text=True, check=True).stdout
     return parse(said)
 
@@ -25,15 +25,17 @@ def read(file):
 def parse(said):
     lines = said.splitlines()
     needed = [line.split()[1] for line in lines if line.split()[:1] == ["NEEDED"]]
+    searched = [folder for line in lines if line.split()[:1] == ["RUNPATH"] for folder in line.split()[1].split(":")]
     required = "\n".join(lines).partition("Version References:")[2].splitlines()
     found = [VERSION.search(line) for line in required]
-    return needed, [(match[1], tuple(int(part) for part in match[2].split("."))) for match in found if match]
+    return needed, searched, [(match[1], tuple(int(part) for part in match[2].split("."))) for match in found if match]
 
 
-def faults(name, needed, versions, bundled):
+def faults(name, needed, versions, has):
+    """has: whether a library lies where the system will look for it on behalf of this one."""
     for library in needed:
-        if not EVERYWHERE.match(library) and library not in bundled:
-            yield f"{name} needs {library}, which is neither bundled nor on every system"
+        if not EVERYWHERE.match(library) and not has(library):
+            yield f"{name} needs {library}, which is neither on every system nor where {name} looks"
     for family, version in sorted(set(versions)):
         if family in NEWEST and version > NEWEST[family]:
             text = ".".join(map(str, version))
@@ -42,10 +44,13 @@ def faults(name, needed, versions, bundled):
 
 def self_test():
     said = ("  NEEDED               libfmt.so.9\n  NEEDED               libfovea.so.0.1\n  NEEDED               libstdc++.so.6\n"
+            "  RUNPATH              $ORIGIN/../lib:/opt\n"
             "Version definitions:\n1 0x01 0x0d696910 GLIBC_9.9\nVersion References:\n  required from libc.so.6:\n"
             "    0x06969194 0x00 03 GLIBC_2.38\n    0x09691a75 0x00 02 GLIBC_2.2.5\n  required from libstdc++.so.6:\n"
             "    0x0297f869 0x00 10 GLIBCXX_3.4.31\n    0x0297f868 0x00 11 GLIBCXX_3.4.30\n")
-    found = list(faults("x", *parse(said), {"libfovea.so.0.1"}))
+    needed, searched, versions = parse(said)
+    there = {("$ORIGIN/../lib", "libfovea.so.0.1"), ("$ORIGIN/elsewhere", "libfmt.so.9")}
+    found = list(faults("x", needed, versions, lambda library: any((folder, library) in there for folder in searched)))
     expected = ["libfmt.so.9", "GLIBC_2.38", "GLIBCXX_3.4.31"]
     wrong = len(found) != len(expected) or any(words not in fault for words, fault in zip(expected, found))
     print(f"package: self-test {'FAILED: ' + str(found) if wrong else 'passed'}")
@@ -63,13 +68,13 @@ def main():
     if not files:
         print(f"package: {folder} holds no program")
         return 1
-    bundled = {path.name for path in files}
     found, newest = [], {}
     for path in files:
         if path.is_symlink():
             continue
-        needed, versions = read(path)
-        found += faults(path.relative_to(folder).as_posix(), needed, versions, bundled)
+        needed, searched, versions = read(path)
+        places = [Path(place.replace("$ORIGIN", str(path.parent))) for place in searched if place.startswith("$ORIGIN")]
+        found += faults(path.relative_to(folder).as_posix(), needed, versions, lambda name: any((place / name).exists() for place in places))
         for family, version in versions:
             newest[family] = max(newest.get(family, version), version)
     print("\n".join(found + [f"package: {len(files)} programs, libraries and links to them; the newest symbols that they need: " +
