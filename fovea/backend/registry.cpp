@@ -25,10 +25,12 @@ std::unique_ptr<Backend> open_cuda() {
 std::vector<BackendEntry> list_backends() {
   const Absence& no_cuda = cuda_module().absence;
   return {
-      {"reference", "plain loops with wide accumulators, one thread: the judge of all others", Purpose::correctness, "", ""},
-      {"eigen", "im2col, Eigen matrix products and vectorised loops, one thread: the sequential baseline", Purpose::speed, "", ""},
-      {"openmp", "own blocked, vectorised kernels on all cores", Purpose::speed, "", ""},
-      {"cuda", "own CUDA kernels on the first GPU", Purpose::speed, no_cuda.because, no_cuda.remedy},
+      {"reference", "plain loops with wide accumulators, one thread: the judge of all others", Purpose::correctness, Precisions::all, "",
+       ""},
+      {"eigen", "im2col, Eigen matrix products and vectorised loops, one thread: the sequential baseline", Purpose::speed, Precisions::fp32,
+       "", ""},
+      {"openmp", "own blocked, vectorised kernels on all cores", Purpose::speed, Precisions::fp32, "", ""},
+      {"cuda", "own CUDA kernels on the first GPU", Purpose::speed, Precisions::all, no_cuda.because, no_cuda.remedy},
   };
 }
 
@@ -41,6 +43,19 @@ std::unique_ptr<Backend> open_backend(std::string_view name) {
   for (const BackendEntry& entry : list_backends()) known.push_back(entry.name);
   throw Error(ErrorId::unknown_backend, fmt::format("there is no backend `{}`", name))
       .help(fmt::format("this build has: {}", fmt::join(known, ", ")));
+}
+
+graph::Precision require_precision(std::string_view backend, std::string_view precision) {
+  const std::optional<graph::Precision> known = graph::precision_named(precision);
+  if (!known)
+    throw Error(ErrorId::unknown_name, fmt::format("there is no precision `{}`", precision)).help("take fp32, tf32, bf16 or fp16");
+  for (const BackendEntry& entry : list_backends())
+    if (entry.name == backend && entry.precisions == Precisions::fp32 && *known != graph::fp32)
+      throw Error(
+          ErrorId::contradiction,
+          fmt::format("precision {} needs a GPU or `reference`, but the backend is `{}`, which computes in fp32", precision, backend))
+          .help("set precision = \"fp32\", or backend = \"cuda\" on a machine with a GPU");
+  return *known;
 }
 
 KernelPtr make(Backend& backend, const Op& op, const Limits& limits) {

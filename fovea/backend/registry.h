@@ -7,20 +7,26 @@
 #include <vector>
 
 #include "fovea/backend/backend.h"
+#include "fovea/graph/precision.h"
 
 namespace fovea {
 
 enum class Purpose { correctness, speed };  // a backend for correctness is in no speed table unless asked for
+enum class Precisions { fp32, all };        // in which a backend computes
 
 struct BackendEntry {
   std::string name;
   std::string description;
   Purpose purpose = Purpose::speed;
+  Precisions precisions = Precisions::all;
   std::string absent_because;  // empty: it is here
   std::string remedy;          // how to get it
 };
 
 std::vector<BackendEntry> list_backends();                     // in the order of the chains, absent ones too
 std::unique_ptr<Backend> open_backend(std::string_view name);  // throws Error (device) with cause and remedy
+
+// Throws Error (config) if this backend, absent or not, does not compute in `precision`, or if that is the name of none.
+graph::Precision require_precision(std::string_view backend, std::string_view precision);
 
 }  // namespace fovea

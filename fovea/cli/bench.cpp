@@ -42,7 +42,7 @@ const std::vector<std::string> usual_networks = {"lenet5", "cifar_cnn", "resnet1
 
 struct Arguments {
   std::vector<std::string> cases, backends, models, threads;
-  std::string direction, json;
+  std::string direction, json, precision = "fp32";
   int64_t batch = 0;
   double seconds = 0.2;
   bool cold = false;
@@ -92,6 +92,16 @@ std::vector<study::NetworkCase> choose(const Arguments& arguments) {
   return chosen;
 }
 
+// Another precision than the usual one stands behind the names.
+std::vector<study::NetworkCase> in_precision(std::vector<study::NetworkCase> cases, const std::string& name) {
+  const std::optional<graph::Precision> precision = graph::precision_named(name);
+  for (study::NetworkCase& one : cases) {
+    one.op_case = study::in_precision(std::move(one.op_case), precision.value_or(graph::fp32));
+    if (precision != graph::fp32) one.op_case.name += " " + name;
+  }
+  return cases;
+}
+
 std::vector<int> thread_counts(const std::vector<std::string>& words) {
   std::vector<int> counts;
   for (const std::string& word : words) {
@@ -107,8 +117,9 @@ std::vector<int> thread_counts(const std::vector<std::string>& words) {
 
 void measure(const Arguments& arguments) {
   const std::vector<int> threads = thread_counts(arguments.threads);
-  const std::vector<study::NetworkCase> cases = choose(arguments);
+  const std::vector<study::NetworkCase> cases = in_precision(choose(arguments), arguments.precision);
   const std::vector<std::string> names = arguments.backends.empty() ? std::vector{train::default_backend()} : arguments.backends;
+  for (const std::string& name : names) require_precision(name, arguments.precision);
   std::vector<std::unique_ptr<Backend>> backends;
   for (const std::string& name : names) backends.push_back(open_backend(name));
   OpTable table(cases, arguments.json);
@@ -144,6 +155,9 @@ void add_op(CLI::App& bench) {
   command->add_option("--model", arguments->models, "networks whose layers are cases (default: the shipped ones)")
       ->type_name("MODEL")
       ->delimiter(',');
+  command->add_option("--precision", arguments->precision, "fp32, tf32, bf16 or fp16; all but fp32 need a GPU or the backend reference")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
+      ->capture_default_str();
   command->add_option("--batch", arguments->batch, "of layers and problems (default: the usual one of each)")
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--dir", arguments->direction,

@@ -78,6 +78,7 @@ void compare(const Arguments& arguments) {
   if (images.count < recipe.batch)
     throw Error(ErrorId::recipe_and_data, fmt::format("a batch of {} is more than the {} training images", recipe.batch, images.count))
         .help("give a smaller --batch");
+  for (const std::string& backend : {arguments.a, arguments.b}) require_precision(backend, recipe.precision);
   const std::unique_ptr<Backend> a = open_backend(arguments.a), b = open_backend(arguments.b);
   const Diff diff = study::diff(*a, *b, {network, recipe, images, arguments.steps});
 
@@ -85,8 +86,8 @@ void compare(const Arguments& arguments) {
   const auto count = [&](auto&& is) { return std::count_if(diff.parts.begin(), diff.parts.end(), is); };
   const auto same = count([](const PartDiff&part) { return part.same_bits(); }),
              within = count([](const PartDiff&part) { return part.within(); });
-  fmt::print("{} on {}, batch {}, {} training step{}: {} and {}\n", network.name, dataset.title, recipe.batch, arguments.steps,
-             arguments.steps == 1 ? "" : "s", arguments.a, arguments.b);
+  fmt::print("{} on {}, {}, batch {}, {} training step{}: {} and {}\n", network.name, dataset.title, recipe.precision, recipe.batch,
+             arguments.steps, arguments.steps == 1 ? "" : "s", arguments.a, arguments.b);
   fmt::print("{} parts: {} with the same bits, {} within tolerance, {} beyond it\n", diff.parts.size(), same, within - same,
              std::ssize(diff.parts) - within);
   if (!diff.not_compared.empty())

@@ -18,6 +18,13 @@ std::string decimals(double value) { return fmt::format("{:.{}f}", value, value 
 
 std::string_view name_of(study::Binding binding) { return binding == study::Binding::arithmetic ? "FMA" : "memory"; }
 
+// As a network has the operator.
+std::string precision_of(const Op& op) {
+  for (const graph::Precision& precision : {graph::fp32, graph::tf32, graph::bf16, graph::fp16})
+    if (graph::types_of(op) == graph::types_of(graph::in_precision(op, precision))) return std::string(graph::name_of(precision));
+  return "mixed";
+}
+
 study::Work work_of(const study::OpSpeed& speed) { return {speed.flops, speed.bytes, speed.working_set}; }
 
 }  // namespace
@@ -59,6 +66,7 @@ void OpTable::record(const study::NetworkCase& one, Backend& backend, const stud
   line.configuration = {{"case", one.op_case.name},
                         {"problem", study::problem_of(one.op_case.op)},
                         {"layers", one.layers},
+                        {"precision", precision_of(one.op_case.op)},
                         {"backend", std::string(backend.name())},
                         {"provider", speed.provider},
                         {"algorithm", speed.algorithm},

@@ -41,17 +41,19 @@ void show(Arguments arguments) {
   const std::unique_ptr<Backend> backend = open_backend(recipe.backend.empty() ? train::default_backend() : recipe.backend);
   const train::Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network.c), 0.5f),
                                               std::vector<float>(static_cast<size_t>(network.c), 0.5f)};
-  const train::StepSettings settings = {.images = recipe.batch, .batch = recipe.batch};
+  const graph::Precision precision = require_precision(backend->name(), recipe.precision);
+  const train::StepSettings settings = {.images = recipe.batch, .batch = recipe.batch, .precision = precision};
   graph::Graph graph = train::training_graph(network, recipe, preprocessing, settings);
   const std::vector<std::string> order = train::parameter_order(graph), averaged = train::averaged_parameters(graph);
   if (arguments.phase == "evaluation")
-    graph = train::evaluation_graph(network, preprocessing, {.images = recipe.batch, .batch = recipe.batch, .averaged = averaged});
+    graph = train::evaluation_graph(network, preprocessing,
+                                    {.images = recipe.batch, .batch = recipe.batch, .precision = precision, .averaged = averaged});
   plan::Assignment assignment;
   assignment.backend = backend.get();
   assignment.limits.threads = recipe.threads > 0 ? static_cast<int>(recipe.threads) : usable_cores();
   assignment.claims = recipe.claims == train::Switch::on ? plan::Claims::on : plan::Claims::off;
   const plan::Plan plan = plan::compile(std::move(graph), assignment, order);
-  fmt::print("{} of {}, batch {}, backend {}\n\n{}", arguments.phase, network.name, recipe.batch, backend->name(),
+  fmt::print("{} of {}, batch {}, backend {}, {}\n\n{}", arguments.phase, network.name, recipe.batch, backend->name(), recipe.precision,
              arguments.outline ? plan::outline(plan) : plan::dump(plan));
 }
 

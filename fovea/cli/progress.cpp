@@ -34,7 +34,8 @@ class People final : public Quiet {
   void on_start(const RunInfo& info) override {
     epochs_ = info.epochs;
     fmt::print("{} ({} parameters) on {}\n", info.model, info.parameters, info.data);
-    fmt::print("backend {}, {} thread{}, on {}\n", info.backend, info.threads, info.threads == 1 ? "" : "s", info.device);
+    fmt::print("backend {}, {}, {} thread{}, on {}\n", info.backend, info.precision, info.threads, info.threads == 1 ? "" : "s",
+               info.device);
     fmt::print("{} training and {} test images; validation: {}\n", info.train_images, info.test_images, info.validation);
     fmt::print("{} epochs, batch {}, {:.1f} MiB on the device\n", info.epochs, info.batch,
                static_cast<double>(info.predicted_bytes) / (1 << 20));
@@ -81,6 +82,7 @@ class Json final : public Quiet {
            {"model", info.model},
            {"data", info.data},
            {"backend", info.backend},
+           {"precision", info.precision},
            {"threads", info.threads},
            {"device", info.device},
            {"validation", info.validation},

@@ -31,8 +31,7 @@ class Backward {
   // A value is needed if a parameter stands behind it.
   void mark_needed(size_t first) {
     needed_.resize(graph_.values.size());
-    for (size_t id = 0; id < graph_.values.size(); ++id)
-      needed_[id] = graph_.values[id].role == Role::parameter && !graph_.values[id].frozen;
+    for (size_t id = 0; id < graph_.values.size(); ++id) needed_[id] = is_trained(graph_.value(parameter_of(static_cast<ValueId>(id))));
     for (size_t i = first; i < graph_.nodes.size(); ++i) {
       const Node& node = graph_.nodes[i];
       if (std::any_of(node.in.begin(), node.in.end(), [&](ValueId id) { return needed(id); }))
@@ -45,6 +44,9 @@ class Backward {
     for (size_t i = first; i < graph_.nodes.size(); ++i)
       for (const ValueId id : graph_.nodes[i].out) producer_[static_cast<size_t>(id)] = i;
   }
+
+  static bool is_trained(const Value& value) { return value.role == Role::parameter && !value.frozen; }
+  ValueId parameter_of(ValueId id) const { return graph_.value(id).copy_of != no_value ? graph_.value(id).copy_of : id; }
 
   bool needed(ValueId id) const { return needed_[static_cast<size_t>(id)]; }
   ValueId in(size_t i) const { return node_->in[i]; }
@@ -125,14 +127,20 @@ class Backward {
     }
   }
 
+  // The gradient of a filter or matrix is the parameter's, whatever the type of its working copy.
+  Types of_filter(Types types) const {
+    types.w = graph_.value(parameter_of(in(1))).dtype;
+    return types;
+  }
+
   void differentiate(const Conv2dForward& op) {
     if (dy() == no_value) return;
-    write_gradient(in(1), Conv2dBackwardFilter{op.shape, {}, op.types}, {in(0), dy()});
+    write_gradient(parameter_of(in(1)), Conv2dBackwardFilter{op.shape, {}, of_filter(op.types)}, {in(0), dy()});
     write_gradient(in(0), Conv2dBackwardData{op.shape, {}, op.types}, {dy(), in(1)});
   }
   void differentiate(const LinearForward& op) {
     if (dy() == no_value) return;
-    write_gradient(in(1), LinearBackwardFilter{op.shape, {}, op.types}, {in(0), dy()});
+    write_gradient(parameter_of(in(1)), LinearBackwardFilter{op.shape, {}, of_filter(op.types)}, {in(0), dy()});
     write_gradient(in(0), LinearBackwardData{op.shape, {}, op.types}, {dy(), in(1)});
   }
   void differentiate(const BiasForward& op) {
@@ -184,14 +192,20 @@ class Backward {
 
   template <class LossBackward>
   void differentiate_loss(LossBackward op) {
-    if (needed(in(0))) gradient_of(in(0)) = graph_.add(op, node_->name, {in(0), in(1)}, node_->micro_batch);
+    if (!needed(in(0))) return;
+    std::vector<ValueId> inputs = {in(0), in(1)};
+    if (const ValueId scale = graph_.find(loss_scale_name); scale != no_value) {
+      op.scaling = Scaling::dynamic;
+      inputs.push_back(scale);
+    }
+    gradient_of(in(0)) = graph_.add(op, node_->name, std::move(inputs), node_->micro_batch);
   }
 
   // Data, metrics and what is a gradient or an update itself pass no gradient on.
   template <class NoGradient>
-  requires is_any_of<NoGradient, Augment, Reorder, Score, GradientNorm, Update, Conv2dBackwardData, Conv2dBackwardFilter, BiasBackward,
-                     LinearBackwardData, LinearBackwardFilter, MaxPoolBackward, AvgPoolBackward, BatchNormInference, BatchNormBackward,
-                     ActivationBackward, ConcatBackward, ShortcutBackward, DropoutBackward, SoftmaxCrossEntropyBackward,
+  requires is_any_of<NoGradient, Augment, Reorder, Convert, Score, GradientNorm, Update, Conv2dBackwardData, Conv2dBackwardFilter,
+                     BiasBackward, LinearBackwardData, LinearBackwardFilter, MaxPoolBackward, AvgPoolBackward, BatchNormInference,
+                     BatchNormBackward, ActivationBackward, ConcatBackward, ShortcutBackward, DropoutBackward, SoftmaxCrossEntropyBackward,
                      BinaryCrossEntropyBackward>
   void differentiate(const NoGradient&) {}
 

@@ -14,6 +14,13 @@ struct Signature {
 
 const Type control = {DType::byte, {sizeof(StepControl)}};
 const Type metrics = {DType::byte, {sizeof(Metrics)}};
+const Type loss_scale = {DType::byte, {sizeof(LossScale)}};
+
+// With the loss scale as the last input, if there is one.
+Signature scaled(Scaling scaling, Signature signature) {
+  if (scaling == Scaling::dynamic) signature.in.push_back(loss_scale);
+  return signature;
+}
 
 // One rule per operator: add yours here.
 struct Rules {
@@ -22,6 +29,7 @@ struct Rules {
             {{o.types.y, {o.n, o.h, o.w, o.c}}, {DType::i32, {o.n}}}};
   }
   Signature operator()(const Reorder& o) const { return {{{o.dtype, o.shape}}, {{o.dtype, o.shape}}}; }
+  Signature operator()(const Convert& o) const { return {{{o.types.x, {o.elements}}}, {{o.types.y, {o.elements}}}}; }
   Signature operator()(const Conv2dForward& o) const {
     return {{{o.types.x, o.shape.x()}, {o.types.w, o.shape.filter()}}, {{o.types.y, o.shape.y()}}};
   }
@@ -96,20 +104,20 @@ struct Rules {
   }
   Signature operator()(const SoftmaxCrossEntropyBackward& o) const {
     const SoftmaxCrossEntropyForward& f = o.forward;
-    return {{{f.types.x, {f.n, f.k}}, {DType::i32, {f.n}}}, {{f.types.x, {f.n, f.k}}}};
+    return scaled(o.scaling, {{{f.types.x, {f.n, f.k}}, {DType::i32, {f.n}}}, {{f.types.x, {f.n, f.k}}}});
   }
   Signature operator()(const BinaryCrossEntropyForward& o) const {
     return {{{o.types.x, {o.n, 1}}, {DType::i32, {o.n}}}, {{o.types.y, {o.n}}}};
   }
   Signature operator()(const BinaryCrossEntropyBackward& o) const {
     const BinaryCrossEntropyForward& f = o.forward;
-    return {{{f.types.x, {f.n, 1}}, {DType::i32, {f.n}}}, {{f.types.x, {f.n, 1}}}};
+    return scaled(o.scaling, {{{f.types.x, {f.n, 1}}, {DType::i32, {f.n}}}, {{f.types.x, {f.n, 1}}}});
   }
   Signature operator()(const Score& o) const { return {{{o.types.x, {o.n, o.k}}, {DType::i32, {o.n}}, {o.types.y, {o.n}}}, {metrics}}; }
   Signature operator()(const GradientNorm& o) const {
     Signature signature = {{}, {{o.types.w, {1}}}};
     for (const int64_t elements : o.elements) signature.in.push_back({o.types.w, {elements}});
-    return signature;
+    return scaled(o.scaling, std::move(signature));
   }
   Signature operator()(const Update& o) const {
     Signature signature = {{control, metrics}, {}};
@@ -121,6 +129,9 @@ struct Rules {
       for (const Update::Parameter& parameter : o.parameters) signature.out.push_back({o.types.w, {parameter.elements}});
     for (const Update::Running& running : o.running)
       for (int tensor = 0; tensor < 2; ++tensor) signature.out.push_back(per_channel(o.types, running.c));
+    for (const Update::Parameter& parameter : o.parameters)
+      if (parameter.working == Update::Working::copy) signature.out.push_back({o.types.x, {parameter.elements}});
+    if (o.scaling == Scaling::dynamic) signature.out.push_back(loss_scale);
     return signature;
   }
 };
@@ -133,7 +144,7 @@ bool is_one_of(const Op& op) {
 // Element by element, or channel by channel: the first output has the input's axes, not the flat ones of the rule.
 Shape shape_of_first_output(const Op& op, const Shape& in, const Shape& rule) {
   if (is_one_of<BiasForward, ActivationForward, ActivationBackward, DropoutForward, DropoutBackward, BatchNormForward, BatchNormInference,
-                BatchNormBackward, Add>(op))
+                BatchNormBackward, Add, Convert>(op))
     return in;
   if (const ConcatForward* concat = std::get_if<ConcatForward>(&op)) {
     if (in.rank() == 4) return {in[0], in[1], in[2], concat->c()};
@@ -160,6 +171,14 @@ ValueId Graph::find(std::string_view name) const {
 ValueId Graph::storage_of(ValueId id) const {
   while (value(id).view_of != no_value) id = value(id).view_of;
   return id;
+}
+
+ValueId Graph::working_copy(ValueId parameter, DType dtype) {
+  const Value& master = value(parameter);
+  std::string name = master.name + std::string(working_suffix);
+  const ValueId found = find(name);
+  if (found != no_value) return found;
+  return add_value({.name = std::move(name), .role = Role::working, .dtype = dtype, .shape = master.shape, .copy_of = parameter});
 }
 
 ValueId Graph::add(Op op, std::string name, std::vector<ValueId> in, int micro_batch) {

@@ -22,6 +22,7 @@ enum class Role : uint8_t {
   state,       // moments of the optimiser
   running,     // statistics of batch norms; the same in training and evaluation
   average,     // of a parameter over the steps; the plan that evaluates with averages has them in the place of its parameters
+  working,     // a copy of a parameter in the type of the factors of products
   activation,  // everything that lives only within a step
 };
 
@@ -32,7 +33,10 @@ struct Value {
   Shape shape;
   ValueId view_of = no_value;  // the same memory in another shape
   bool frozen = false;         // a parameter that gets no gradient
+  ValueId copy_of = no_value;  // the parameter that this is a working copy of; a gradient by one is the parameter's
 };
+inline constexpr std::string_view working_suffix = ".working";
+inline constexpr std::string_view loss_scale_name = "loss_scale";  // of the value, where there is one
 
 struct Node {
   Op op;
@@ -47,8 +51,9 @@ struct Graph {
 
   const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
   ValueId add_value(Value value);
-  ValueId find(std::string_view name) const;  // no_value if there is none
-  ValueId storage_of(ValueId id) const;       // follows view_of to the value that owns the memory
+  ValueId find(std::string_view name) const;             // no_value if there is none
+  ValueId storage_of(ValueId id) const;                  // follows view_of to the value that owns the memory
+  ValueId working_copy(ValueId parameter, DType dtype);  // found by name, or added
 
   // Adds a node with outputs of the shapes and types that the operator's rule gives; returns its first output (no_value if it has none).
   ValueId add(Op op, std::string name, std::vector<ValueId> in, int micro_batch = 0);

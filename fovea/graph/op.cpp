@@ -67,6 +67,9 @@ UpdatePlaces places_of(const Update& update) {
   places.moment2 = 2 * count;
   places.average = (1 + moments) * count;
   places.running = places.average + (update.ema_decay > 0 ? count : 0);
+  places.working = places.running + 2 * update.running.size();
+  places.loss_scale = places.working;
+  for (const Update::Parameter& parameter : update.parameters) places.loss_scale += parameter.working == Update::Working::copy ? 1 : 0;
   return places;
 }
 

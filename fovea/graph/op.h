@@ -15,8 +15,14 @@
 
 namespace fovea {
 
+// How the factors of convolutions and matrix products, in f32, are multiplied: as they are, or rounded to the 11 significant bits of TF32
+// first, which a backend may do but need not.
+enum class Products : uint8_t { exact, tf32 };
+
+// precision.h says which operator has which.
 struct Types {
   DType x = DType::f32, w = DType::f32, y = DType::f32, accumulator = DType::f32;
+  Products products = Products::exact;
   bool operator==(const Types&) const = default;
 };
 
@@ -30,7 +36,7 @@ struct StepControl {
   uint32_t epoch = 0;
   uint32_t step = 0;  // updates done before this one, since the start of training
   float learning_rate = 0;
-  uint32_t padding = 0;
+  uint32_t padding[3] = {};  // tensors of structs are told apart by their size
 };
 
 // Accumulated on the device, read by the host every so often.
@@ -41,6 +47,18 @@ struct Metrics {
   uint64_t non_finite = 0;  // losses of images, and steps with a gradient, that are NaN or infinite; above 0, Update changes nothing
   uint64_t left_out = 0;    // 1 + StepControl::step of the first Update that changed nothing; 0: none
 };
+
+// Of training in fp16: the gradient of the loss is multiplied by `scale`, so that small ones do not vanish on their way, and the gradients
+// of the parameters are divided by it where they are used. Micikevicius et al., "Mixed precision training", ICLR 2018. backend/loss_scale.h
+// says how it changes.
+struct LossScale {
+  float scale = 65536;
+  uint32_t good_steps = 0;  // updates since it last changed
+  uint32_t left_out = 0;    // updates that changed nothing but the scale, since the start of training
+  uint32_t overflow = 0;    // within an update: a gradient is not finite
+};
+enum class Scaling : uint8_t { none, dynamic };
+static_assert(sizeof(StepControl) != sizeof(Metrics) && sizeof(LossScale) != sizeof(Metrics) && sizeof(LossScale) != sizeof(StepControl));
 
 inline constexpr int32_t ignored_label = -1;
 
@@ -143,6 +161,13 @@ struct Reorder {
   Shape shape;  // (n, h, w, c)
   std::string from, to;
   DType dtype = DType::f32;
+};  // in: x   out: y
+
+// The same numbers in another type, rounded once.
+struct Convert {
+  static constexpr std::string_view name = "convert";
+  int64_t elements = 1;
+  Types types;
 };  // in: x   out: y
 
 // ---- layers ----
@@ -346,7 +371,8 @@ struct SoftmaxCrossEntropyBackward {
   static constexpr std::string_view name = "softmax_cross_entropy_backward";
   SoftmaxCrossEntropyForward forward;
   int64_t divisor = 1;
-};  // in: x t   out: dx
+  Scaling scaling = Scaling::none;
+};  // in: x t, LossScale if it scales   out: dx
 
 // loss = weight_t (max(x, 0) - x t' + log(1 + exp(-|x|))), t' = (1 - smoothing) t + smoothing / 2.
 struct BinaryCrossEntropyForward {
@@ -360,7 +386,8 @@ struct BinaryCrossEntropyBackward {
   static constexpr std::string_view name = "binary_cross_entropy_backward";
   BinaryCrossEntropyForward forward;
   int64_t divisor = 1;
-};  // in: x t   out: dx
+  Scaling scaling = Scaling::none;
+};  // in: x t, LossScale if it scales   out: dx
 
 // Adds a batch to Metrics. An image is correct if the first largest of its k logits is at t; with k = 1, if (x > 0) equals t.
 struct Score {
@@ -397,16 +424,19 @@ struct GradientNorm {
   static constexpr std::string_view name = "gradient_norm";
   std::vector<int64_t> elements;  // of each gradient
   Types types;
-};  // in: dw of each   out: norm (1)
+  Scaling scaling = Scaling::none;
+};  // in: dw of each, LossScale if they are scaled   out: norm (1) of the gradients without it
 
 // One step of the rule for every parameter, and of the averages that go with it. Nothing changes while Metrics::non_finite is above 0,
 // which a gradient that is not finite raises.
 struct Update {
   static constexpr std::string_view name = "update";
+  enum class Working : uint8_t { none, copy };  // whether products read the parameter itself, or a copy of it in types.x
   struct Parameter {
     int64_t elements = 1;
     float decay = 0;
     float rate_scale = 1;
+    Working working = Working::none;
   };
   // Of one batch norm: running = (1 - momentum) running + momentum batch, once for each micro-batch, in order; the batch's variance times
   // its unbias = rows / (rows - 1) first.
@@ -421,19 +451,22 @@ struct Update {
   float clip_norm = 0;  // above 0: gradients are scaled by min(1, clip_norm / (norm + 1e-6)). Pascanu et al., ICML 2013
   float ema_decay = 0;  // above 0: average = d average + (1 - d) w with d = min(ema_decay, (1 + step) / (10 + step)), of the new w
   std::vector<Running> running = {};
+  Scaling scaling = Scaling::none;  // dynamic: a gradient that is not finite changes the scale, not the flag, and the step does not count
 };  // in: StepControl, Metrics (whose flag it may raise), dw of each parameter, norm (1) if it clips, then for each running its batch mean
     // and variance, by micro-batch
-    // out: w of each, first moment of each, second moment of each, average of each, then running mean and variance of each running
+    // out: w of each, first moment of each, second moment of each, average of each, then running mean and variance of each running,
+    // then the working copy of the new w of each that has one, LossScale if
+    // dw are scaled
 // Where its inputs and outputs begin.
 struct UpdatePlaces {
-  size_t norm, batch;                         // of the inputs
-  size_t moment1, moment2, average, running;  // of the outputs
+  size_t norm, batch;                                              // of the inputs
+  size_t moment1, moment2, average, running, working, loss_scale;  // of the outputs
 };
 UpdatePlaces places_of(const Update& update);
 
 using Op =
-    std::variant<Augment, Reorder, Conv2dForward, Conv2dBackwardData, Conv2dBackwardFilter, BiasForward, BiasBackward, LinearForward,
-                 LinearBackwardData, LinearBackwardFilter, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward,
+    std::variant<Augment, Reorder, Convert, Conv2dForward, Conv2dBackwardData, Conv2dBackwardFilter, BiasForward, BiasBackward,
+                 LinearForward, LinearBackwardData, LinearBackwardFilter, MaxPoolForward, MaxPoolBackward, AvgPoolForward, AvgPoolBackward,
                  BatchNormForward, BatchNormInference, BatchNormBackward, ActivationForward, ActivationBackward, Add, ConcatForward,
                  ConcatBackward, ShortcutForward, ShortcutBackward, Flatten, DropoutForward, DropoutBackward, SoftmaxCrossEntropyForward,
                  SoftmaxCrossEntropyBackward, BinaryCrossEntropyForward, BinaryCrossEntropyBackward, Score, GradientNorm, Update>;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fovea/graph/graph.h"
+#include "fovea/graph/precision.h"
 #include "fovea/model/network.h"
 
 namespace fovea::model {
@@ -10,11 +11,11 @@ enum class Phase : uint8_t { training, evaluation };  // dropout exists in train
 // the statistics of the batch; in evaluation, the running ones
 
 struct ForwardSettings {
-  graph::ValueId images = graph::no_value;  // (n, h, w, c) of `dtype`; n is the size of this micro-batch
+  graph::ValueId images = graph::no_value;  // (n, h, w, c) of precision.values; n is the size of this micro-batch
   Phase phase = Phase::training;
   int micro_batch = 0;
   int64_t first_sample = 0;  // of this micro-batch within the step
-  DType dtype = DType::f32;  // f32 or f64, of everything
+  graph::Precision precision = {};
 };
 
 // Appends the layers, each node named after its layer, and returns the logits (n, outputs). Parameters are found in the graph by name, or
@@ -30,6 +31,7 @@ struct LossSettings {
   float smoothing = 0;
   int micro_batch = 0;
   std::vector<float> class_weights = {};
+  graph::Precision precision = {};
 };
 
 // Appends the network's loss, one number per image, and a node that adds it to the value "metrics" (found by name, or added);

@@ -11,8 +11,8 @@
 
 namespace fovea::plan {
 
-enum class Arena : uint8_t { parameters, averages, gradients, state, activations, workspace, control };
-inline constexpr size_t arena_count = 7;
+enum class Arena : uint8_t { parameters, averages, gradients, state, working, activations, workspace, control };
+inline constexpr size_t arena_count = 8;
 std::string_view name_of(Arena arena);
 
 using ArenaBytes = std::array<size_t, arena_count>;

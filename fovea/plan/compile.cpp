@@ -93,6 +93,8 @@ class Placer {
       const ValueId parameter = graph_.find(name);
       if (parameter == graph::no_value) throw Error(ExitCode::internal, fmt::format("the graph has no parameter `{}`", name));
       append(parameter, graph_.value(parameter).role == Role::average ? Arena::averages : Arena::parameters);
+      const ValueId working = graph_.find(name + std::string(graph::working_suffix));
+      if (working != graph::no_value && graph_.value(working).role == Role::working) append(working, Arena::working);
       const ValueId average = graph_.find(name + ".average");
       if (average != graph::no_value) append(average, Arena::averages);
       const ValueId gradient = graph_.find(name + ".grad");
@@ -109,7 +111,7 @@ class Placer {
       if (role == Role::control || role == Role::metrics) append(static_cast<ValueId>(id), Arena::control);
       if (role == Role::pixels || role == Role::labels)
         places_[id] = {Placement::Where::data_set, {}, 0, bytes_of(static_cast<ValueId>(id))};
-      if ((role == Role::parameter || role == Role::average) && places_[id].where == Placement::Where::nowhere)
+      if ((role == Role::parameter || role == Role::average || role == Role::working) && places_[id].where == Placement::Where::nowhere)
         throw Error(ExitCode::internal, fmt::format("parameter `{}` is not in the order of the parameters", graph_.values[id].name));
     }
   }

@@ -6,21 +6,19 @@
 #include <cmath>
 #include <vector>
 
+#include "fovea/tensor/convert.h"
+
 namespace fovea::plan {
 namespace {
 
-template <class T>
-int64_t count_non_finite(const Tensor& tensor, Device& device, Stream& stream) {
-  std::vector<T> values(static_cast<size_t>(tensor.shape.elements()));
-  device.download(values.data(), tensor.data, tensor.bytes(), stream);
-  stream.synchronize();
-  return std::count_if(values.begin(), values.end(), [](T value) { return !std::isfinite(value); });
-}
-
 int64_t count_non_finite_of(const Tensor& tensor, Device& device, Stream& stream) {
-  if (tensor.dtype == DType::f32) return count_non_finite<float>(tensor, device, stream);
-  if (tensor.dtype == DType::f64) return count_non_finite<double>(tensor, device, stream);
-  return 0;
+  if (!is_floating(tensor.dtype)) return 0;
+  std::vector<std::byte> bytes(tensor.bytes());
+  device.download(bytes.data(), tensor.data, bytes.size(), stream);
+  stream.synchronize();
+  std::vector<double> values(static_cast<size_t>(tensor.shape.elements()));
+  widen({bytes.data(), tensor.dtype, tensor.shape}, values);
+  return std::count_if(values.begin(), values.end(), [](double value) { return !std::isfinite(value); });
 }
 
 // Of the node that writes the value: a claim stands for several layers.

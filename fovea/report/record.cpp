@@ -39,6 +39,7 @@ class Members {
     if (!object.is_object()) throw error(fmt::format("the record is {}, not an object", object.type_name()));
   }
 
+  bool has(const char* key) const { return object_.contains(key); }
   Members object(const char* key) const { return {find(key), file_, line_}; }
   std::string string(const char* key) const {
     const Json& value = find(key);
@@ -144,6 +145,7 @@ RunRecord read_run(const std::filesystem::path& path) {
   record.model = members.string("model");
   record.data = members.string("data");
   record.backend = members.string("backend");
+  if (members.has("precision") && members.string("precision") != "fp32") record.backend += " " + members.string("precision");
   record.device = members.object("machine").string("device");
   record.commit = members.string("commit");
   record.threads = members.integer("threads");

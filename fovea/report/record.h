@@ -12,7 +12,7 @@ namespace fovea::report {
 
 struct RunRecord {
   std::string file;
-  std::string model, data, backend, device, commit;
+  std::string model, data, backend, device, commit;  // backend: with the precision behind it, where that is not fp32
   int64_t threads = 1, seed = 0, epochs = 0, batch = 0;
   double train_seconds = 0, images_per_second = 0;
   double test_accuracy = 0;  // in [0, 1]

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "fovea/backend/registry.h"
 #include "fovea/study/op_cases.h"
 #include "fovea/study/tolerance.h"
+#include "fovea/study/value_diff.h"
 
 namespace fovea::study {
 namespace {
@@ -15,9 +15,8 @@ namespace {
 using graph::Node;
 using graph::ValueId;
 
-std::vector<float> magnitudes(std::span<const std::byte> bytes) {
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+std::vector<float> magnitudes(std::span<const std::byte> bytes, DType dtype = DType::f32) {
+  std::vector<float> values = floats_of(bytes, dtype);
   for (float& value : values) value = std::abs(value);
   return values;
 }
@@ -31,7 +30,7 @@ bool is_activation(const Op& op) { return std::holds_alternative<ActivationForwa
 
 // Linear in each input, or a choice among them.
 bool has_sums(const Op& op) {
-  const Tolerance tolerance = tolerance_of(op, DType::f32, 0);
+  const Tolerance tolerance = tolerance_of(op);
   return !is_activation(op) && !std::holds_alternative<Score>(op) &&
          (tolerance.measure == Measure::absolute_sum || tolerance.relative == 0);
 }
@@ -48,10 +47,16 @@ void Bounds::append(const Node& node) {
   const std::vector<std::vector<float>> sums = has_sums(node.op) ? summed(node) : std::vector<std::vector<float>>();
   double largest = 0;
   for (size_t i = 0; i < node.out.size(); ++i) {
-    const Tolerance tolerance = tolerance_of(node.op, DType::f32, i);
+    Tolerance tolerance = tolerance_of(node.op, i);
+    const DType dtype = graph_.value(node.out[i]).dtype;
+    if (is_small_float(dtype)) tolerance.relative += unit_roundoff(dtype);  // both results are rounded, perhaps not to the same side
     largest = std::max(largest, tolerance.relative);
     Bound& bound = bounds_[graph_.storage_of(node.out[i])];
-    bound = {.relative = relative_ + tolerance.relative, .floor = tolerance.floor, .of_largest = false, .sums = {}};
+    bound = {.relative = relative_ + tolerance.relative,
+             .floor = tolerance.floor,
+             .least = smallest_normal(dtype),
+             .of_largest = false,
+             .sums = {}};
     if (i < sums.size()) bound.sums = sums[i];
     if (!has_sums(node.op) && !single_) bound.sums = passed_on(node, node.out[i]);
     bound.of_largest = bound.sums.empty() && (has_sums(node.op) || !single_);
@@ -63,13 +68,15 @@ void Bounds::append(const Node& node) {
 std::optional<std::vector<float>> Bounds::sums_of(ValueId id) const {
   const ValueId storage = graph_.storage_of(id);
   if (const auto bound = bounds_.find(storage); bound != bounds_.end() && !bound->second.sums.empty()) return bound->second.sums;
-  if (const auto known = before_.find(storage); known != before_.end() && !bounds_.contains(storage)) return magnitudes(known->second);
+  if (const auto known = before_.find(storage); known != before_.end() && !bounds_.contains(storage))
+    return magnitudes(known->second, graph_.value(storage).dtype);
   return std::nullopt;
 }
 
-// The outputs for the absolute values of all inputs; empty where an input is not known.
+// The outputs for the absolute values of all inputs, in f32; empty where an input is not known.
 std::vector<std::vector<float>> Bounds::summed(const Node& node) const {
-  const KernelPtr kernel = make(*reference_, node.op, Limits{});
+  const Op op = graph::in_precision(node.op, graph::fp32);
+  const KernelPtr kernel = make(*reference_, op, Limits{});
   std::vector<std::vector<std::byte>> memory;
   Buffers buffers;
   const auto place = [&](const graph::Type& type, std::vector<std::byte> content, std::vector<Tensor>& tensors) {
@@ -77,7 +84,7 @@ std::vector<std::vector<float>> Bounds::summed(const Node& node) const {
     memory.push_back(std::move(content));
     tensors.push_back({memory.back().data(), type.dtype, type.shape});
   };
-  const std::vector<graph::Type> in = graph::inputs_of(node.op), out = graph::outputs_of(node.op);
+  const std::vector<graph::Type> in = graph::inputs_of(op), out = graph::outputs_of(op);
   for (size_t i = 0; i < in.size(); ++i) {
     if (in[i].dtype == DType::f32) {
       const std::optional<std::vector<float>> sums = sums_of(node.in[i]);
@@ -112,7 +119,7 @@ std::vector<float> Bounds::passed_on(const Node& node, ValueId out) const {
   const int64_t elements = graph_.value(out).shape.elements();
   for (size_t i = node.in.size(); i-- > 0;) {
     const graph::Value& value = graph_.value(node.in[i]);
-    if (value.dtype != DType::f32 || value.shape.elements() != elements) continue;
+    if (!is_floating(value.dtype) || value.shape.elements() != elements) continue;
     if (std::optional<std::vector<float>> sums = sums_of(node.in[i])) return std::move(*sums);
   }
   return {};
@@ -120,7 +127,6 @@ std::vector<float> Bounds::passed_on(const Node& node, ValueId out) const {
 
 std::vector<double> Bounds::of(ValueId id, std::span<const float> result) const {
   const Bound& bound = bounds_.at(graph_.storage_of(id));
-  constexpr double least = static_cast<double>(std::numeric_limits<float>::min());  // below it all numbers round as it does
   double largest = 0;
   if (bound.of_largest)
     for (const float value : result) largest = std::max(largest, std::abs(static_cast<double>(value)));
@@ -128,7 +134,7 @@ std::vector<double> Bounds::of(ValueId id, std::span<const float> result) const 
   for (size_t i = 0; i < result.size(); ++i) {
     const double size = bound.floor + std::abs(static_cast<double>(result[i]));
     const double sum = bound.sums.empty() ? largest : static_cast<double>(bound.sums[i]);
-    allowed[i] = bound.relative * std::max({sum, size, least});
+    allowed[i] = bound.relative * std::max({sum, size, bound.least});
   }
   return allowed;
 }

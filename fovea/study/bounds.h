@@ -25,9 +25,9 @@ class Bounds {
 
  private:
   struct Bound {
-    double relative = 0, floor = 0;
-    bool of_largest = false;  // of all elements: where the sums are not known
-    std::vector<float> sums;  // by element; may be empty
+    double relative = 0, floor = 0, least = 0;  // least: the smallest that values are measured by
+    bool of_largest = false;                    // of all elements: where the sums are not known
+    std::vector<float> sums;                    // by element; may be empty
   };
 
   void append(const graph::Node& node);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "fovea/base/philox.h"
+#include "fovea/tensor/convert.h"
 
 namespace fovea::study {
 namespace {
@@ -47,6 +48,7 @@ std::vector<std::byte> values_of(const OpCase& op_case, DType dtype, size_t byte
   switch (dtype) {
     case DType::byte:
       if (bytes == sizeof(StepControl)) return bytes_of_struct(op_case.control);
+      if (bytes == sizeof(LossScale)) return bytes_of_struct(op_case.loss_scale);
       return bytes_of_struct(op_case.metrics);
     case DType::i32:
       return drawn<int32_t>(bytes, [classes = classes_of(op_case.op)](uint32_t bits) { return to_below(bits, classes); });
@@ -57,10 +59,15 @@ std::vector<std::byte> values_of(const OpCase& op_case, DType dtype, size_t byte
     case DType::f64:
       return drawn<double>(bytes, [](uint32_t bits) { return to_unit(bits) + 0.125; });
     case DType::f32:
+    case DType::bf16:
+    case DType::fp16:
       break;
   }
-  if (reads_squares(op_case.op)) return drawn<float>(bytes, [](uint32_t bits) { return to_unit(bits) + 0.125f; });
-  return drawn<float>(bytes, [](uint32_t bits) { return 2 * to_unit(bits) - 1; });
+  const size_t elements = bytes / bytes_of(dtype);
+  const std::vector<std::byte> values = reads_squares(op_case.op)
+                                            ? drawn<float>(elements * sizeof(float), [](uint32_t bits) { return to_unit(bits) + 0.125f; })
+                                            : drawn<float>(elements * sizeof(float), [](uint32_t bits) { return 2 * to_unit(bits) - 1; });
+  return dtype == DType::f32 ? values : converted(values, DType::f32, dtype);
 }
 
 // Places of maxima that a forward run gives: with random ones a gradient would be written outside of the image.

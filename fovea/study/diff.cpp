@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 
+#include "fovea/backend/registry.h"
 #include "fovea/base/error.h"
 #include "fovea/study/bounds.h"
 #include "fovea/train/session.h"
@@ -25,8 +26,9 @@ class Side {
   Side(Backend& backend, const DiffJob& job) : backend_(backend), session_(assignment_of(backend, job), train::Switch::off) {
     const size_t channels = static_cast<size_t>(job.network.c);
     const train::Preprocessing preprocessing = {std::vector<float>(channels, 0.5f), std::vector<float>(channels, 0.25f)};
-    graph::Graph graph =
-        train::training_graph(job.network, job.recipe, preprocessing, {.images = job.images.count, .batch = job.recipe.batch});
+    const graph::Precision precision = require_precision(backend.name(), job.recipe.precision);
+    graph::Graph graph = train::training_graph(job.network, job.recipe, preprocessing,
+                                               {.images = job.images.count, .batch = job.recipe.batch, .precision = precision});
     values_ = graph.values.size();
     const std::vector<std::string> order = train::parameter_order(graph);
     session_.add(std::move(graph), order, job.images);
@@ -228,8 +230,8 @@ class Lockstep {
     if (a == b) return {value.name, value.shape, 0, {}};
     const Type type = {value.dtype, value.shape};
     if (value.role == Role::metrics) return compare_metrics(value.name, a, b, slack_ * bounds->relative_of(id));
-    if (value.dtype != DType::f32) return compare_exactly(value.name, type, a, b);
-    std::vector<double> allowed = bounds->of(id, floats_of(a));
+    if (!is_floating(value.dtype)) return compare_exactly(value.name, type, a, b);
+    std::vector<double> allowed = bounds->of(id, floats_of(a, value.dtype));
     for (double& one : allowed) one *= slack_;
     return compare(value.name, type, a, b, allowed);
   }

@@ -14,7 +14,7 @@ namespace fovea::study {
 
 struct DiffJob {
   const model::Network& network;
-  const train::Recipe& recipe;  // batch, micro_batches, seed, claims, threads, optimiser, augmentation
+  const train::Recipe& recipe;  // precision, batch, micro_batches, seed, claims, threads, optimiser, augmentation
   const data::Images& images;
   int64_t steps = 1;  // of training
 };

@@ -149,6 +149,7 @@ void add_elementwise(std::vector<OpCase>& cases) {
     added.control = {.seed = 0x123456789abcdef, .step = 7};
     cases.push_back(std::move(added));
   };
+  for (const int64_t elements : {1, 7, 1023, 30001}) add(Convert{elements, {}}, fmt::format("{}", elements), Exactness::yes);
   const std::vector<std::pair<Activation, float>> activations = {
       {Activation::relu, 0},           {Activation::sigmoid, 0}, {Activation::tanh, 0},      {Activation::leaky_relu, 0.01f},
       {Activation::leaky_relu, 0.25f}, {Activation::gelu, 0},    {Activation::gelu_tanh, 0}, {Activation::silu, 0}};
@@ -251,6 +252,14 @@ std::vector<OpCase> op_cases() {
   add_losses(cases);
   add_updates(cases);
   return cases;
+}
+
+OpCase in_precision(OpCase op_case, const graph::Precision& precision) {
+  op_case.op = graph::in_precision(std::move(op_case.op), precision);
+  Update* update = std::get_if<Update>(&op_case.op);
+  if (update != nullptr && precision.has_working_copies())
+    for (size_t i = 0; i < update->parameters.size(); i += 2) update->parameters[i].working = Update::Working::copy;
+  return op_case;
 }
 
 Op with_types(Op op, const Types& types) {

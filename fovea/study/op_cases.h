@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "fovea/graph/op.h"
+#include "fovea/graph/precision.h"
 
 namespace fovea::study {
 
@@ -16,9 +16,10 @@ struct OpCase {
   std::string name;  // unique: "conv2d_forward 2x7x5x3 k4 3x3 stride 2x1 pad 1,0,2,0"
   Op op;             // in f32
   Exactness exactness = Exactness::no;
-  Labels labels = Labels::all_counted;  // for operators with labels
-  StepControl control;                  // for operators that read it
-  Metrics metrics;                      // what stands in it at first
+  Labels labels = Labels::all_counted;                                                    // for operators with labels
+  StepControl control;                                                                    // for operators that read it
+  Metrics metrics;                                                                        // what stands in it at first
+  LossScale loss_scale = {.scale = 0.5f, .good_steps = 5, .left_out = 0, .overflow = 0};  // likewise
 };
 
 std::vector<OpCase> op_cases();
@@ -26,7 +27,10 @@ std::vector<OpCase> op_cases();
 // Convolutions, pools and linear layers of random sizes, each forward and backward (3 or 5 cases).
 std::vector<OpCase> random_cases(uint64_t seed, int shapes);
 
-Op with_types(Op op, const Types& types);  // a reorder takes types.x
+// The same in another precision: where that has working copies, an update writes those of every other parameter.
+OpCase in_precision(OpCase op_case, const graph::Precision& precision);
+
+Op with_types(Op op, const Types& types);  // a reorder takes types.x; graph::in_precision is what networks have
 Op with_into(Op op, Into into);            // an operator without a choice stays as it is
 bool adds_into_output(const Op& op);       // what stood in the outputs before matters: Into::add, Score, Update
 

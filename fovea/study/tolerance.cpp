@@ -20,11 +20,19 @@
 //
 // The norm of the gradients: a sum of squares, all positive, relative; the root halves it.
 //
+// Values of 16 bits. Kernels compute in f32 with factors that are exact there, and round once when they store: u of the type of the output
+// more, relative to a value that none of the measures is below. A product in TF32 may round both factors to 11 bits first, by at most 2^-11
+// of each term: 2^-10 S.
+//
 // Updates. Sgd rounds g, m, the change and w: at most 8 roundings of values up to 1 + rate. Adam adds two roots, two divisions and a power;
 // their errors scale with a change of at most ten times the rate: 16 u of values around 1 holds both.
 #include "fovea/study/tolerance.h"
 
 #include <cmath>
+#include <limits>
+
+#include "fovea/graph/graph.h"
+#include "fovea/graph/precision.h"
 
 namespace fovea::study {
 namespace {
@@ -59,6 +67,7 @@ struct Tolerances {
 
   Tolerance operator()(const Augment&) const { return exact(); }
   Tolerance operator()(const Reorder&) const { return exact(); }
+  Tolerance operator()(const Convert&) const { return exact(); }
   Tolerance operator()(const MaxPoolForward&) const { return exact(); }
   Tolerance operator()(const ActivationForward& o) const {
     if (o.activation == Activation::relu) return exact();
@@ -96,8 +105,23 @@ struct Tolerances {
 
 int64_t terms_of(const Op& op) { return std::visit(Terms(), op); }
 
-Tolerance tolerance_of(const Op& op, DType dtype, size_t output) {
-  return std::visit(Tolerances{dtype == DType::f64 ? 0x1p-53 : 0x1p-24, output}, op);
+Tolerance tolerance_of(const Op& op, size_t output) {
+  const DType dtype = graph::outputs_of(op)[output].dtype;
+  Tolerance tolerance = std::visit(Tolerances{unit_roundoff(dtype == DType::f64 ? DType::f64 : DType::f32), output}, op);
+  if (graph::types_of(op).products == Products::tf32) tolerance.relative += 0x1p-10;
+  if (is_small_float(dtype) && tolerance.relative > 0) tolerance.relative += unit_roundoff(dtype);
+  return tolerance;
+}
+
+double unit_roundoff(DType dtype) {
+  if (dtype == DType::f64) return 0x1p-53;
+  if (dtype == DType::bf16) return 0x1p-8;
+  return dtype == DType::fp16 ? 0x1p-11 : 0x1p-24;
+}
+
+double smallest_normal(DType dtype) {
+  if (dtype == DType::f64) return std::numeric_limits<double>::min();
+  return dtype == DType::fp16 ? 0x1p-14 : static_cast<double>(std::numeric_limits<float>::min());  // bf16 has the exponents of f32
 }
 
 }  // namespace fovea::study

@@ -5,7 +5,7 @@
 
 namespace fovea::study {
 
-// |got - exact| <= relative * measure, where the measure of an element is
+// |got - exact| <= relative * measure, where the measure of an element, if it is not below the smallest normal number of its type, is
 enum class Measure : uint8_t {
   absolute_sum,  // the operator's result for the absolute values of all its inputs: sum |x w|; for operators that are linear in each input
   value,         // floor + |exact|
@@ -17,8 +17,11 @@ struct Tolerance {
   double floor = 0;
 };
 
-// Of one output. `dtype` is that of the values and the accumulator.
-Tolerance tolerance_of(const Op& op, DType dtype, size_t output = 0);
+// Of one output, in the types of the operator. A relative tolerance of 0 is that of the exact result, rounded once to the output's type.
+Tolerance tolerance_of(const Op& op, size_t output = 0);
+
+double smallest_normal(DType dtype);  // below it all numbers round as it does
+double unit_roundoff(DType dtype);    // the largest relative error of a number that is rounded to the nearest
 
 // Products or summands behind one element of the result; 1 where nothing is summed.
 int64_t terms_of(const Op& op);

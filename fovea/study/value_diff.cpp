@@ -10,6 +10,8 @@
 #include <cstring>
 #include <limits>
 
+#include "fovea/tensor/convert.h"
+
 namespace fovea::study {
 namespace {
 
@@ -72,15 +74,16 @@ std::string ValueDiff::text() const {
                      shape.elements());
 }
 
-std::vector<float> floats_of(Bytes bytes) { return as<float>(bytes); }
+std::vector<float> floats_of(Bytes bytes, DType dtype) { return as<float>(converted(bytes, dtype, DType::f32)); }
 
-ValueDiff compare(std::string name, const graph::Type& f32, Bytes a, Bytes b, std::span<const double> allowed) {
-  ValueDiff diff{std::move(name), f32.shape, 0, {}};
-  const std::vector<float> of_a = floats_of(a), of_b = floats_of(b);
+ValueDiff compare(std::string name, const graph::Type& type, Bytes a, Bytes b, std::span<const double> allowed) {
+  ValueDiff diff{std::move(name), type.shape, 0, {}};
+  const std::vector<float> of_a = floats_of(a, type.dtype), of_b = floats_of(b, type.dtype);
   for (size_t i = 0; i < of_a.size(); ++i) {
     if (std::bit_cast<uint32_t>(of_a[i]) == std::bit_cast<uint32_t>(of_b[i]) || (std::isnan(of_a[i]) && std::isnan(of_b[i]))) continue;
     const Pair pair = {static_cast<double>(of_a[i]), static_cast<double>(of_b[i]), allowed[i]};
-    if (note(diff, static_cast<int64_t>(i), pair) == Rank::worst_so_far) diff.worst.ulps = std::abs(ordered(of_a[i]) - ordered(of_b[i]));
+    if (note(diff, static_cast<int64_t>(i), pair) == Rank::worst_so_far && type.dtype == DType::f32)
+      diff.worst.ulps = std::abs(ordered(of_a[i]) - ordered(of_b[i]));
   }
   return diff;
 }

@@ -30,10 +30,10 @@ struct ValueDiff {
 };
 
 using Bytes = std::span<const std::byte>;
-std::vector<float> floats_of(Bytes bytes);
+std::vector<float> floats_of(Bytes bytes, DType dtype);  // of f32, bf16 or fp16
 
 // `allowed`: the tolerance by element. Two NaN are the same.
-ValueDiff compare(std::string name, const graph::Type& f32, Bytes a, Bytes b, std::span<const double> allowed);
+ValueDiff compare(std::string name, const graph::Type& type, Bytes a, Bytes b, std::span<const double> allowed);
 // Of whole numbers: any difference is beyond tolerance.
 ValueDiff compare_exactly(std::string name, const graph::Type& type, Bytes a, Bytes b);
 // Counts exactly, the sum of the losses within relative * (1 + sum); the axis has the members of Metrics in their order.

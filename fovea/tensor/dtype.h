@@ -7,10 +7,21 @@
 
 namespace fovea {
 
-enum class DType : uint8_t { f32, f64, u8, u16, i32, byte };  // byte: a struct that kernels read as a whole (StepControl, Metrics)
+enum class DType : uint8_t {
+  f32,
+  f64,
+  u8,
+  u16,
+  i32,
+  byte,
+  bf16,
+  fp16
+};  // byte: a struct that kernels read as a whole (StepControl, Metrics)
 
 size_t bytes_of(DType dtype);
 std::string_view name_of(DType dtype);
+bool is_floating(DType dtype);
+bool is_small_float(DType dtype);  // bf16 or fp16
 
 template <class T>
 constexpr DType dtype_of();

@@ -37,6 +37,7 @@ struct Recipe {
   std::string model;
   std::string data;
   std::string backend;  // empty: the fastest that this machine has
+  std::string precision = "fp32";
   int64_t threads = 0;  // 0: one for each core that the process may use
   int64_t epochs = 1;
   int64_t batch = 64;  // automatic_batch: as large a power of two as fits

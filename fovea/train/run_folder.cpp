@@ -92,6 +92,7 @@ std::string result_json(const Recipe& recipe, const TrainResult& result) {
   json["model"] = result.info.model;
   json["data"] = result.info.data;
   json["backend"] = result.info.backend;
+  json["precision"] = result.info.precision;
   json["threads"] = result.info.threads;
   json["seed"] = recipe.seed;
   json["epochs"] = result.history.size();

@@ -45,9 +45,9 @@ void RunLog::write(const std::string& text) {
 void RunLog::on_start(const RunInfo& info) {
   const BuildInfo build = build_info();
   write(fmt::format("fovea {} ({}, {}, {}), process {}", build.version, build.commit, build.compiler, build.type, ::getpid()));
-  write(fmt::format("{} ({} parameters) on {}; backend {}, {} threads, on {}; {} training and {} test images; {} epochs, batch {}",
-                    info.model, info.parameters, info.data, info.backend, info.threads, info.device, info.train_images, info.test_images,
-                    info.epochs, info.batch));
+  write(fmt::format("{} ({} parameters) on {}; backend {}, {}, {} threads, on {}; {} training and {} test images; {} epochs, batch {}",
+                    info.model, info.parameters, info.data, info.backend, info.precision, info.threads, info.device, info.train_images,
+                    info.test_images, info.epochs, info.batch));
 }
 
 void RunLog::on_epoch(const Epoch& epoch) {

@@ -9,6 +9,7 @@
 #include "fovea/base/error.h"
 #include "fovea/base/sha256.h"
 #include "fovea/model/init.h"
+#include "fovea/tensor/convert.h"
 
 namespace fovea::train {
 
@@ -47,8 +48,11 @@ void Session::add(graph::Graph graph, const std::vector<std::string>& order, con
 
 void Session::place() {
   memory_ = std::make_unique<plan::ArenaMemory>(device_, arenas(), *stream_);
+  const LossScale at_first;
   for (size_t i = 0; i < plans_.size(); ++i) {
     plans_[i].bind(*memory_, images_of_plan_[i]);
+    if (const graph::ValueId loss_scale = plans_[i].graph().find(graph::loss_scale_name); loss_scale != graph::no_value)
+      device_.upload(plans_[i].tensor(loss_scale).data, &at_first, sizeof at_first, *stream_);
     recordings_.push_back(replay_ == Switch::on ? device_.record(*stream_, [&] { plans_[i].run(*stream_); }) : nullptr);
   }
 }
@@ -97,9 +101,17 @@ void Session::write_weights(const std::vector<io::NamedTensor>& weights) {
       throw Error(ErrorId::foreign_weights,
                   "weights `" + weight.name + "` have the shape " + weight.shape.text() + ", but the network's have " + to.shape.text());
     device_.upload(to.data, weight.bytes.data(), weight.bytes.size(), *stream_);
+    write_working_copy(weight.name, weight.dtype, weight.bytes);
     if (const graph::ValueId average = average_of(weight.name); average != graph::no_value)
       device_.upload(plans_[0].tensor(average).data, weight.bytes.data(), weight.bytes.size(), *stream_);
   }
+}
+
+void Session::write_working_copy(const std::string& parameter, DType dtype, std::span<const std::byte> bytes) {
+  const graph::ValueId copy = plans_[0].graph().find(parameter + std::string(graph::working_suffix));
+  if (copy == graph::no_value || plans_[0].graph().value(copy).role != graph::Role::working) return;
+  const Tensor to = plans_[0].tensor(copy);
+  device_.upload(to.data, converted(bytes, dtype, to.dtype).data(), to.bytes(), *stream_);
 }
 
 std::vector<io::NamedTensor> Session::read_weights(const model::Network& network) {
@@ -153,6 +165,7 @@ void Session::write_state(const std::vector<StateTensor>& state) {
       throw Error(ErrorId::bad_checkpoint,
                   fmt::format("the run needs `{}` of {} bytes, not `{}` of {}", name, to.bytes(), state[i].name, state[i].bytes.size()));
     device_.upload(to.data, state[i].bytes.data(), to.bytes(), *stream_);
+    if (plans_[0].graph().value(lasting[i]).role == graph::Role::parameter) write_working_copy(name, to.dtype, state[i].bytes);
   }
   stream_->synchronize();
 }

@@ -48,6 +48,7 @@ class Session {
   Metrics read_metrics();  // waits for what is enqueued
   void write_metrics(const Metrics& metrics);
 
+  // With a weight its working copy is written, too.
   // Where the first plan averages a parameter over the steps, both take the weight, and what is read is the average.
   void write_weights(const std::vector<io::NamedTensor>& weights);
   std::vector<io::NamedTensor> read_weights(const model::Network& network);  // in the network's order
@@ -65,7 +66,8 @@ class Session {
   };
   plan::ArenaBytes arenas() const;
   const Resident& resident(const data::Images& images);
-  graph::ValueId average_of(const std::string& parameter) const;  // no_value if it has none
+  void write_working_copy(const std::string& parameter, DType dtype, std::span<const std::byte> bytes);  // if it has one
+  graph::ValueId average_of(const std::string& parameter) const;                                         // no_value if it has none
   std::vector<graph::ValueId> lasting_values() const;
 
   plan::Assignment assignment_;

@@ -34,8 +34,7 @@ Augment gather(const model::Network& network, const Preprocessing& preprocessing
   op.images = settings.images;
   op.mean = preprocessing.mean;
   op.deviation = preprocessing.deviation;
-  op.types = {settings.dtype, settings.dtype, settings.dtype, settings.dtype};
-  return op;
+  return std::get<Augment>(graph::in_precision(std::move(op), settings.precision));
 }
 
 struct Part {  // of a step
@@ -43,14 +42,15 @@ struct Part {  // of a step
   int micro_batch = 0;
   float smoothing = 0;
   std::vector<float> class_weights = {};
+  graph::Precision precision = {};
 };
 
 void add_forward(Graph& graph, const model::Network& network, const Inputs& inputs, const Augment& augment, const Part& part) {
   const ValueId images = graph.add(augment, data_node, {inputs.pixels, inputs.labels, inputs.control}, part.micro_batch);
   const ValueId targets = graph.nodes.back().out[1];
   const ValueId logits =
-      model::append_forward(graph, network, {images, part.phase, part.micro_batch, augment.first_sample, augment.types.y});
-  model::append_loss(graph, network, {logits, targets, part.smoothing, part.micro_batch, part.class_weights});
+      model::append_forward(graph, network, {images, part.phase, part.micro_batch, augment.first_sample, part.precision});
+  model::append_loss(graph, network, {logits, targets, part.smoothing, part.micro_batch, part.class_weights, part.precision});
 }
 
 // What the update does to the running statistics of every batch norm, with its inputs and outputs.
@@ -95,7 +95,9 @@ void add_beside(Graph& graph, const std::vector<ValueId>& parameters, const std:
 
 Update::Parameter update_of(const Graph& graph, ValueId id, const model::Network& network, const std::vector<TensorSettings>& tensors) {
   const TensorSettings& settings = tensors[network.parameter(graph.value(id).name).number];
-  return {graph.value(id).shape.elements(), static_cast<float>(settings.decay), static_cast<float>(settings.rate_scale)};
+  const bool has_copy = graph.find(graph.value(id).name + std::string(graph::working_suffix)) != graph::no_value;
+  return {graph.value(id).shape.elements(), static_cast<float>(settings.decay), static_cast<float>(settings.rate_scale),
+          has_copy ? Update::Working::copy : Update::Working::none};
 }
 
 void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, Update op, Statistics statistics) {
@@ -108,8 +110,10 @@ void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, Update
   in.insert(in.end(), gradients.begin(), gradients.end());
   if (op.clip_norm > 0) {
     GradientNorm norm;
-    norm.types = op.types;
+    norm.types = {op.types.w, op.types.w, op.types.w, op.types.accumulator};
+    norm.scaling = op.scaling;
     for (const Update::Parameter& parameter : op.parameters) norm.elements.push_back(parameter.elements);
+    if (op.scaling == Scaling::dynamic) gradients.push_back(graph.find(graph::loss_scale_name));
     in.push_back(graph.add(std::move(norm), "gradients", std::move(gradients)));
   }
   for (int moment = 1; moment <= moments_of(op.rule); ++moment)
@@ -118,7 +122,23 @@ void add_update(Graph& graph, const Recipe& recipe, const Inputs& inputs, Update
   op.running = std::move(statistics.running);
   in.insert(in.end(), statistics.in.begin(), statistics.in.end());
   out.insert(out.end(), statistics.out.begin(), statistics.out.end());
+  for (const ValueId id : parameters)
+    if (const ValueId copy = graph.find(graph.value(id).name + std::string(graph::working_suffix)); copy != graph::no_value)
+      out.push_back(copy);
+  if (op.scaling == Scaling::dynamic) out.push_back(graph.find(graph::loss_scale_name));
   graph.add_into(std::move(op), "update", std::move(in), std::move(out));
+}
+
+// Evaluation takes the average in the place of the parameter. The working copies in their arena are those of the parameters: here they are
+// made from the average, first of all.
+void take_average(Graph& graph, ValueId parameter, const graph::Precision& precision) {
+  graph::Value& value = graph.values[static_cast<size_t>(parameter)];
+  value.role = Role::average;
+  const ValueId copy = graph.find(value.name + std::string(graph::working_suffix));
+  if (copy == graph::no_value) return;
+  graph.values[static_cast<size_t>(copy)].role = Role::activation;
+  graph.add_into(graph::in_precision(Convert{value.shape.elements(), {}}, precision), value.name, {parameter}, {copy});
+  std::rotate(graph.nodes.begin(), graph.nodes.end() - 1, graph.nodes.end());
 }
 
 }  // namespace
@@ -127,13 +147,17 @@ Graph training_graph(const model::Network& network, const Recipe& recipe, const 
                      const StepSettings& settings) {
   Graph graph;
   const Inputs inputs = add_inputs(graph, network, settings);
+  if (settings.precision.scaling() == Scaling::dynamic)
+    graph.add_value({.name = std::string(graph::loss_scale_name), .role = Role::state, .dtype = DType::byte, .shape = {sizeof(LossScale)}});
   Augment augment = gather(network, preprocessing, settings);
   augment.order = Order::shuffled;
   augment.mirror = recipe.mirror == Switch::on ? Mirror::random : Mirror::none;
   augment.crop_padding = recipe.crop_padding;
   const int64_t part_size = (settings.batch + recipe.micro_batches - 1) / recipe.micro_batches;
   const std::vector<TensorSettings> tensors = tensor_settings(recipe, network);
-  for (Part part{.smoothing = static_cast<float>(recipe.label_smoothing), .class_weights = settings.class_weights};
+  for (Part part{.smoothing = static_cast<float>(recipe.label_smoothing),
+            .class_weights = settings.class_weights,
+            .precision = settings.precision};
        augment.first_sample < settings.batch; ++part.micro_batch) {
     augment.n = std::min(part_size, settings.batch - augment.first_sample);
     const size_t first = graph.nodes.size();
@@ -142,10 +166,9 @@ Graph training_graph(const model::Network& network, const Recipe& recipe, const 
     graph::add_backward(graph, first, settings.batch);
     augment.first_sample += augment.n;
   }
-  Update update;
-  update.types = {settings.dtype, settings.dtype, settings.dtype, settings.dtype};
+  Update update = std::get<Update>(graph::in_precision(Update(), settings.precision));
   for (const ValueId id : graph::completion_order(graph)) update.parameters.push_back(update_of(graph, id, network, tensors));
-  add_update(graph, recipe, inputs, std::move(update), statistics_of(graph, network, settings.dtype));
+  add_update(graph, recipe, inputs, std::move(update), statistics_of(graph, network, settings.precision.weights));
   return graph;
 }
 
@@ -154,8 +177,8 @@ Graph evaluation_graph(const model::Network& network, const Preprocessing& prepr
   const Inputs inputs = add_inputs(graph, network, settings);
   Augment augment = gather(network, preprocessing, settings);
   augment.n = settings.batch;
-  add_forward(graph, network, inputs, augment, {.phase = model::Phase::evaluation});
-  for (const std::string& name : settings.averaged) graph.values[static_cast<size_t>(graph.find(name))].role = Role::average;
+  add_forward(graph, network, inputs, augment, {.phase = model::Phase::evaluation, .precision = settings.precision});
+  for (const std::string& name : settings.averaged) take_average(graph, graph.find(name), settings.precision);
   return graph;
 }
 
@@ -166,7 +189,8 @@ PredictionGraph prediction_graph(const model::Network& network, const Preprocess
   Augment augment = gather(network, preprocessing, settings);
   augment.n = settings.batch;
   const ValueId images = graph.add(augment, data_node, {inputs.pixels, inputs.labels, inputs.control});
-  prediction.logits = model::append_forward(graph, network, {.images = images, .phase = model::Phase::evaluation, .dtype = settings.dtype});
+  prediction.logits =
+      model::append_forward(graph, network, {.images = images, .phase = model::Phase::evaluation, .precision = settings.precision});
   return prediction;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fovea/graph/graph.h"
+#include "fovea/graph/precision.h"
 #include "fovea/model/network.h"
 #include "fovea/train/recipe.h"
 
@@ -20,7 +21,7 @@ inline constexpr const char* data_node = "data";  // the name of the nodes that 
 struct StepSettings {
   int64_t images = 1;  // stored in the part of the data set that the step gathers from
   int64_t batch = 1;
-  DType dtype = DType::f32;
+  graph::Precision precision = {};
   std::vector<float> class_weights = {};   // of the training loss, by label; empty: 1
   std::vector<std::string> averaged = {};  // parameters in whose place evaluation takes their averages: see averaged_parameters
 };

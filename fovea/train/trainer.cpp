@@ -15,12 +15,18 @@ constexpr size_t training_plan = 0;
 constexpr int64_t timed_every = 256;             // steps between two whose parts are timed, which costs a clock read per part
 constexpr double seconds_between_reports = 0.1;  // reading the metrics waits for the device
 
-// Settings that depend on the machine or on the data.
-void settle(Recipe& recipe, int64_t images) {
+// With a backend that can compute as the recipe asks, before anything is read.
+Recipe with_backend(Recipe recipe) {
   if (recipe.backend.empty()) {
     recipe.backend = default_backend();
     recipe.origin["backend"] = "the fastest of this machine";
   }
+  require_precision(recipe.backend, recipe.precision);
+  return recipe;
+}
+
+// Settings that depend on the machine or on the data.
+void settle(Recipe& recipe, int64_t images) {
   if (recipe.threads == 0) {
     recipe.threads = usable_cores();
     recipe.origin["threads"] = "the cores of this machine";
@@ -45,7 +51,7 @@ std::string default_backend() {
 }
 
 Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own, std::unique_ptr<Backend> backend)
-    : recipe_(recipe),
+    : recipe_(with_backend(recipe)),
       callbacks_(callbacks),
       network_(model::load_network(recipe.model)),
       data_(own ? prepare(recipe, std::move(*own), network_) : load_training_data(recipe, network_)),
@@ -245,6 +251,7 @@ RunInfo Trainer::info() const {
   info.data = data_.dataset.title;
   info.backend = recipe_.backend;
   info.device = backend_->device().name();
+  info.precision = recipe_.precision;
   info.validation = data_.validation_text();
   for (const plan::Step& step : plan.steps()) info.threads = std::max(info.threads, step.kernel->threads());
   info.parameters = network_.parameter_elements();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "fovea/backend/registry.h"
 #include "fovea/base/error.h"
 #include "fovea/train/memory_limit.h"
 #include "fovea/train/trainer.h"
@@ -47,15 +48,17 @@ void Trainer::make_plans() {
 std::vector<graph::Graph> Trainer::graphs(int64_t batch) const {
   std::vector<graph::Graph> graphs;
   const int64_t images = data_.dataset.train.count;
+  const graph::Precision precision = require_precision(recipe_.backend, recipe_.precision);
   const auto add_training = [&](int64_t size) {
-    graphs.push_back(
-        training_graph(network_, recipe_, data_.preprocessing, {.images = images, .batch = size, .class_weights = data_.class_weights}));
+    graphs.push_back(training_graph(network_, recipe_, data_.preprocessing,
+                                    {.images = images, .batch = size, .precision = precision, .class_weights = data_.class_weights}));
   };
   add_training(batch);
   const std::vector<std::string> averaged = averaged_parameters(graphs[0]);
   if (images % batch > 0) add_training(images % batch);
   const auto add_evaluation = [&](const data::Images& part) {
-    graphs.push_back(evaluation_graph(network_, data_.preprocessing, {.images = part.count, .batch = batch, .averaged = averaged}));
+    graphs.push_back(evaluation_graph(network_, data_.preprocessing,
+                                      {.images = part.count, .batch = batch, .precision = precision, .averaged = averaged}));
   };
   add_evaluation(data_.dataset.test);
   if (data_.validation == Validation::split) add_evaluation(data_.valid);

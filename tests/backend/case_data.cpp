@@ -61,6 +61,7 @@ class Maker {
 
   Operand make(const graph::Type& type) {
     if (type.dtype == DType::byte && type.shape[0] == sizeof(StepControl)) return struct_operand(op_case_.control);
+    if (type.dtype == DType::byte && type.shape[0] == sizeof(LossScale)) return struct_operand(op_case_.loss_scale);
     if (type.dtype == DType::byte) return struct_operand(op_case_.metrics);
     const size_t elements = static_cast<size_t>(type.shape.elements());
     if (type.dtype == DType::i32) {
@@ -74,9 +75,11 @@ class Maker {
       return operand_of(type.shape, pixels);
     }
     if (type.dtype == DType::u16) return make_operand(type);  // only as argmax, which the forward operator fills in
-    std::vector<float> values(elements);
-    for (float& value : values) value = make_value();
-    return operand_of(type.shape, values);
+    std::vector<double> values(elements);
+    for (double& value : values) value = static_cast<double>(make_value());
+    Operand operand = make_operand(type);
+    set_values(operand, values);
+    return operand;
   }
 
   int32_t make_label() {
@@ -93,7 +96,8 @@ class Maker {
   static void make_valid(const Update& update, CaseData& data) {
     const UpdatePlaces places = places_of(update);
     const bool squares_first = std::holds_alternative<RmsProp>(update.rule);
-    for (size_t i = squares_first ? places.moment1 : places.moment2; i < data.out.size(); ++i) make_positive(data.out[i]);
+    for (size_t i = squares_first ? places.moment1 : places.moment2; i < data.out.size(); ++i)
+      if (is_floating(data.out[i].type.dtype)) make_positive(data.out[i]);
     for (size_t i = places.norm; i < data.in.size(); ++i) make_positive(data.in[i]);
   }
 

@@ -10,12 +10,13 @@
 
 #include "fovea/backend/registry.h"
 #include "fovea/base/error.h"
+#include "fovea/tensor/convert.h"
 
 namespace fovea::test {
 namespace {
 
 constexpr size_t guard_bytes = 256;
-constexpr std::byte guard{0xA5}, poison{0xFF};  // 0xFF...FF is NaN in f32 and f64
+constexpr std::byte guard{0xA5}, poison{0xFF};  // 0xFF...FF is NaN in every floating-point type
 
 // Device memory with a guard band on either side.
 class Guarded {
@@ -117,9 +118,14 @@ Operand make_operand(const graph::Type& type) {
 std::vector<double> values_of(const Operand& operand) {
   switch (operand.type.dtype) {
     case DType::f32:
-      return widened<float>(operand);
     case DType::f64:
-      return widened<double>(operand);
+    case DType::bf16:
+    case DType::fp16: {
+      std::vector<std::byte> bytes = operand.bytes;
+      std::vector<double> values(static_cast<size_t>(operand.type.shape.elements()));
+      widen({bytes.data(), operand.type.dtype, operand.type.shape}, values);
+      return values;
+    }
     case DType::u8:
       return widened<uint8_t>(operand);
     case DType::u16:
@@ -129,6 +135,11 @@ std::vector<double> values_of(const Operand& operand) {
     case DType::byte:
       break;
   }
+  if (operand.bytes.size() == sizeof(LossScale)) {
+    const LossScale scale = copy_of<LossScale>(operand)[0];
+    return {static_cast<double>(scale.scale), static_cast<double>(scale.good_steps), static_cast<double>(scale.left_out),
+            static_cast<double>(scale.overflow)};
+  }
   if (operand.bytes.size() != sizeof(Metrics)) throw Error(ExitCode::internal, "a struct other than Metrics has no values");
   const Metrics metrics = copy_of<Metrics>(operand)[0];
   return {metrics.loss_sum, static_cast<double>(metrics.counted), static_cast<double>(metrics.correct),
@@ -136,23 +147,27 @@ std::vector<double> values_of(const Operand& operand) {
 }
 
 void set_values(Operand& operand, const std::vector<double>& values) {
-  if (operand.type.dtype == DType::f64)
-    operand = operand_of(operand.type.shape, values);
-  else
-    operand = operand_of(operand.type.shape, std::vector<float>(values.begin(), values.end()));
+  narrow(values, {operand.bytes.data(), operand.type.dtype, operand.type.shape});
+}
+
+std::vector<double> rounded_to(DType dtype, std::vector<double> values) {
+  if (!is_floating(dtype)) return values;
+  Operand operand = make_operand({dtype, {static_cast<int64_t>(values.size())}});
+  set_values(operand, values);
+  return values_of(operand);
 }
 
 CaseData in_double(CaseData data) {
   for (std::vector<Operand>* side : {&data.in, &data.out})
     for (Operand& operand : *side)
-      if (operand.type.dtype == DType::f32) operand = operand_of(operand.type.shape, values_of(operand));
+      if (is_floating(operand.type.dtype)) operand = operand_of(operand.type.shape, values_of(operand));
   return data;
 }
 
 CaseData without_signs(CaseData data) {
   for (std::vector<Operand>* side : {&data.in, &data.out})
     for (Operand& operand : *side) {
-      if (operand.type.dtype != DType::f32 && operand.type.dtype != DType::f64) continue;
+      if (!is_floating(operand.type.dtype)) continue;
       std::vector<double> values = values_of(operand);
       for (double& value : values) value = std::abs(value);
       set_values(operand, values);
@@ -178,6 +193,20 @@ std::vector<std::string> backend_names() {
   std::vector<std::string> names;
   for (const BackendEntry& entry : list_backends()) names.push_back(entry.name);
   return names;
+}
+
+std::vector<Computes> all_computes() {
+  std::vector<Computes> all;
+  for (const BackendEntry& entry : list_backends()) {
+    all.push_back({entry.name, graph::fp32});
+    if (entry.precisions == Precisions::all)
+      for (const graph::Precision& precision : {graph::tf32, graph::bf16, graph::fp16}) all.push_back({entry.name, precision});
+  }
+  return all;
+}
+
+std::string name_of(const Computes& computes) {
+  return computes.precision == graph::fp32 ? computes.backend : fmt::format("{}_{}", computes.backend, graph::name_of(computes.precision));
 }
 
 bool gpu_is_required() {

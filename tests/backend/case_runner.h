@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fovea/backend/backend.h"
+#include "fovea/graph/precision.h"
 #include "fovea/study/op_cases.h"
 
 namespace fovea::test {
@@ -26,11 +27,12 @@ Operand make_operand(const graph::Type& type);  // zeros
 template <class T>
 Operand operand_of(const Shape& shape, const std::vector<T>& values);
 std::vector<double> values_of(const Operand& operand);                 // as double; Metrics as its four members
-void set_values(Operand& operand, const std::vector<double>& values);  // of an f32 or f64 operand
+void set_values(Operand& operand, const std::vector<double>& values);  // of floating-point numbers, rounded once
+std::vector<double> rounded_to(DType dtype, std::vector<double> values);
 
 CaseData make_data(const study::OpCase& op_case, Fill fill, uint64_t seed);
-CaseData in_double(CaseData data);      // f32 becomes f64
-CaseData without_signs(CaseData data);  // of f32 and f64
+CaseData in_double(CaseData data);      // floating-point numbers become f64
+CaseData without_signs(CaseData data);  // of floating-point numbers
 
 inline constexpr Types all_double = {DType::f64, DType::f64, DType::f64, DType::f64};
 
@@ -42,7 +44,15 @@ std::vector<Operand> run_case(Backend& backend, const Op& op, const CaseData& da
 std::vector<Operand> exact_result(const Op& op, const CaseData& data);
 
 std::vector<std::string> backend_names();  // all, absent ones too
-bool gpu_is_required();                    // FOVEA_REQUIRE_GPU=1 in the environment
+
+// A backend and a precision that it computes in; all of them, absent backends too.
+struct Computes {
+  std::string backend;
+  graph::Precision precision;
+};
+std::vector<Computes> all_computes();
+std::string name_of(const Computes& computes);  // "cuda", or "cuda_bf16"
+bool gpu_is_required();                         // FOVEA_REQUIRE_GPU=1 in the environment
 
 // nullptr, and why, where it is absent; where a GPU is required, the absence of `cuda` is an Error (device) instead.
 std::unique_ptr<Backend> open_or_say_why_not(const std::string& name, std::string& absent_because);

@@ -1,4 +1,5 @@
-// Every backend on random data against the reference in double, within the tolerances of study/tolerance.cpp.
+// Every backend in every precision that it has, on random data against the reference in double, within the tolerances of
+// study/tolerance.cpp.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -25,14 +26,17 @@ const std::vector<study::OpCase>& all_cases() {
 
 void expect_close(const study::OpCase& op_case, const CaseData& data, const std::vector<Operand>& got) {
   const std::vector<Operand> exact = exact_result(op_case.op, data);
-  const bool needs_sums = study::tolerance_of(op_case.op, DType::f32).measure == study::Measure::absolute_sum;
+  const bool needs_sums = study::tolerance_of(op_case.op).measure == study::Measure::absolute_sum;
   const std::vector<Operand> sums = needs_sums ? exact_result(op_case.op, without_signs(data)) : exact;
   for (size_t i = 0; i < got.size(); ++i) {
-    const study::Tolerance tolerance = study::tolerance_of(op_case.op, DType::f32, i);
-    const std::vector<double> values = values_of(got[i]), expected = values_of(exact[i]), sum = values_of(sums[i]);
+    const study::Tolerance tolerance = study::tolerance_of(op_case.op, i);
+    const std::vector<double> values = values_of(got[i]), sum = values_of(sums[i]);
+    std::vector<double> expected = values_of(exact[i]);
+    if (tolerance.relative == 0) expected = rounded_to(got[i].type.dtype, expected);
     ASSERT_EQ(values.size(), expected.size());
     for (size_t j = 0; j < values.size(); ++j) {
-      const double measure = needs_sums ? sum[j] : tolerance.floor + std::abs(expected[j]);
+      const double measure =
+          std::max(needs_sums ? sum[j] : tolerance.floor + std::abs(expected[j]), study::smallest_normal(got[i].type.dtype));
       ASSERT_LE(std::abs(values[j] - expected[j]), tolerance.relative * measure)
           << "element " << j << " of output " << i << " is " << values[j] << ", exactly " << expected[j];
     }
@@ -43,16 +47,17 @@ void expect_same_bits(const std::vector<Operand>& got, const std::vector<Operand
   for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i].bytes == expected[i].bytes) << "output " << i << " has other bits " << when;
 }
 
-class OperatorTest : public testing::TestWithParam<std::tuple<std::string, std::string>> {};
+class OperatorTest : public testing::TestWithParam<std::tuple<Computes, std::string>> {};
 
 TEST_P(OperatorTest, StaysWithinTolerance) {
-  const auto& [backend_name, operator_name] = GetParam();
+  const auto& [computes, operator_name] = GetParam();
   std::string absent_because;
-  const std::unique_ptr<Backend> backend = open_or_say_why_not(backend_name, absent_because);
+  const std::unique_ptr<Backend> backend = open_or_say_why_not(computes.backend, absent_because);
   if (!backend) GTEST_SKIP() << absent_because;
   int count = 0;
-  for (const study::OpCase& op_case : all_cases()) {
-    if (name_of(op_case.op) != operator_name) continue;
+  for (const study::OpCase& in_float : all_cases()) {
+    if (name_of(in_float.op) != operator_name) continue;
+    const study::OpCase op_case = study::in_precision(in_float, computes.precision);
     SCOPED_TRACE(op_case.name);
     CaseData data = make_data(op_case, Fill::uniform, 5);
     const std::vector<Operand> got = run_case(*backend, op_case.op, data, {.threads = 4});
@@ -71,8 +76,8 @@ TEST_P(OperatorTest, StaysWithinTolerance) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, OperatorTest,
-                         testing::Combine(testing::ValuesIn(backend_names()), testing::ValuesIn(operator_names(all_cases()))),
-                         [](const auto& info) { return test_name(std::get<0>(info.param) + "_" + std::get<1>(info.param)); });
+                         testing::Combine(testing::ValuesIn(all_computes()), testing::ValuesIn(operator_names(all_cases()))),
+                         [](const auto& info) { return test_name(name_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param)); });
 
 // What is not finite must stay visible.
 class NonFiniteTest : public testing::TestWithParam<std::string> {

@@ -49,10 +49,11 @@ stage() {
   summary+=("$(printf '%-44s %-8s %4d s  %s' "$name" "$verdict" $((SECONDS - start)) "$counted")")
 }
 
+# same_bits PRECISION
 same_bits() {
   for i in 1 2 3 4 5; do
-    "$build/fovea" train --quiet --backend cuda --data synthetic:28x28x1:10:4096:256 --model lenet5 --out "$scratch/run$i" || return 1
-    find "$scratch/run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$scratch/bits$i"
+    "$build/fovea" train --quiet --backend cuda --precision "$1" --data synthetic:28x28x1:10:4096:256 --model lenet5 --out "$scratch/$1-run$i" || return 1
+    find "$scratch/$1-run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$scratch/bits$i"
     [ -s "$scratch/bits$i" ] || { echo "run $i left no weights"; return 1; }
     cmp "$scratch/bits1" "$scratch/bits$i" || return 1
   done
@@ -61,8 +62,9 @@ same_bits() {
 # The table for every operator; those without random shapes also on random data.
 reduced='*ExactnessTest*/cuda_*:*NonFiniteTest*/cuda:*RecordingTest*/cuda'
 for operator in softmax binary score update gradient_norm dropout activation batch_norm add concat shortcut bias; do
-  reduced+=":*OperatorTest*/cuda_$operator*"
+  reduced+=":*OperatorTest*/cuda_$operator*:*OperatorTest*/cuda_bf16_$operator*:*OperatorTest*/cuda_fp16_$operator*"
 done
+reduced+=':*LossScaleTest*/cuda'
 
 [ -x "$build/backend_tests" ] || { echo "run.sh: there is no backend_tests in $build; build first" >&2; exit 2; }
 stage "doctor" "$build/fovea" doctor
@@ -70,7 +72,13 @@ stage "backend: table and random shapes" "$build/backend_tests" --gtest_filter='
 stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
 stage "train: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cuda*:Backends.*'
 stage "train: NaN and infinity" "$build/train_tests" --gtest_filter='*NonFiniteValues*cuda*'
-stage "five runs, the same bits" same_bits
+stage "train: precisions" "$build/train_tests" --gtest_filter='*PrecisionTest*cuda*'
+for precision in fp32 tf32 bf16 fp16; do
+  stage "five runs in $precision, the same bits" same_bits "$precision"
+  for model in lenet5 resnet20; do
+    stage "$model in $precision beside the reference" "$build/fovea" diff "$model" reference cuda --precision "$precision" --batch 2
+  done
+done
 for tool in "${sanitizers[@]}"; do
   stage "compute-sanitizer $tool" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/backend_tests" --gtest_filter="$reduced"
 done

@@ -36,18 +36,19 @@ struct Built {
 void append(Built& built, const Network& network, ForwardSettings settings) {
   Graph& graph = built.graph;
   const std::string suffix = std::to_string(settings.micro_batch);
-  settings.images = graph.add_value({"images" + suffix, Role::activation, settings.dtype, {5, network.h, network.w, network.c}, no_value});
+  settings.images =
+      graph.add_value({"images" + suffix, Role::activation, settings.precision.values, {5, network.h, network.w, network.c}, no_value});
   const ValueId targets = graph.add_value({"targets" + suffix, Role::activation, DType::i32, {5}, no_value});
   built.logits = append_forward(graph, network, settings);
-  built.loss = append_loss(graph, network, {built.logits, targets, 0.1f, settings.micro_batch});
+  built.loss = append_loss(graph, network, {built.logits, targets, 0.1f, settings.micro_batch, {}, settings.precision});
 }
 
-Built build(const Network& network, Phase phase, DType dtype = DType::f32) {
+Built build(const Network& network, Phase phase, const graph::Precision& precision = {}) {
   Built built;
   built.graph.add_value({"control", Role::control, DType::byte, {sizeof(StepControl)}, no_value});
   ForwardSettings settings;
   settings.phase = phase;
-  settings.dtype = dtype;
+  settings.precision = precision;
   append(built, network, settings);
   return built;
 }
@@ -81,7 +82,7 @@ TEST(Blocks, EvaluationHasNoDropout) {
 
 TEST(Blocks, ParametersHaveTheirNamesAndShapes) {
   const Network network = parse_network(text, "net.toml");
-  const Built built = build(network, Phase::training, DType::f64);
+  const Built built = build(network, Phase::training, graph::fp64);
   for (const Parameter& parameter : network.parameters) {
     const ValueId id = built.graph.find(parameter.name);
     ASSERT_NE(id, no_value) << parameter.name;

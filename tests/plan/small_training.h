@@ -19,10 +19,11 @@ struct Job {
   model::Network network;
   train::Recipe recipe;  // its batch, optimiser, augmentation and micro-batches
   int64_t images = 24;
+  graph::Precision precision = {};
 };
 
 inline Job job_of(model::Network network, int64_t batch) {
-  Job job{std::move(network), {}, 24};
+  Job job{std::move(network), {}};
   job.recipe.batch = batch;
   return job;
 }
@@ -33,13 +34,16 @@ inline train::Preprocessing preprocessing_of(const Job& job) {
 }
 
 inline graph::Graph training_graph(const Job& job, int64_t batch) {
-  return train::training_graph(job.network, job.recipe, preprocessing_of(job), {.images = job.images, .batch = batch});
+  return train::training_graph(job.network, job.recipe, preprocessing_of(job),
+                               {.images = job.images, .batch = batch, .precision = job.precision});
 }
 inline graph::Graph training_graph(const Job& job) { return training_graph(job, job.recipe.batch); }
 inline graph::Graph evaluation_graph(const Job& job) {
-  return train::evaluation_graph(
-      job.network, preprocessing_of(job),
-      {.images = job.images, .batch = job.recipe.batch, .averaged = train::averaged_parameters(training_graph(job))});
+  return train::evaluation_graph(job.network, preprocessing_of(job),
+                                 {.images = job.images,
+                                  .batch = job.recipe.batch,
+                                  .precision = job.precision,
+                                  .averaged = train::averaged_parameters(training_graph(job))});
 }
 inline std::vector<std::string> order_of(const Job& job) { return train::parameter_order(training_graph(job)); }
 

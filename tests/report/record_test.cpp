@@ -31,6 +31,15 @@ TEST(ReadRun, TakesEveryMember) {
   EXPECT_EQ(run.test_accuracy, 0.98765);
 }
 
+TEST(ReadRun, NamesAPrecisionThatIsNotTheUsualOne) {
+  const RunFiles files;
+  nlohmann::json json = sample_result();
+  for (const auto& [precision, backend] : {std::pair{"fp32", "reference"}, {"bf16", "reference bf16"}}) {
+    json["precision"] = precision;
+    EXPECT_EQ(read_run(files.plant("result.json", json.dump())).backend, backend);
+  }
+}
+
 TEST(ReadRun, TakesTheFolderOfARun) {
   const RunFiles files;
   files.plant("result.json", sample_result().dump());

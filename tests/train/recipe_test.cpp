@@ -50,6 +50,7 @@ TEST(Recipe, FlagsAloneWillDo) {
 const Flags all_flags = {{"data", "mnist:some dir"},
                          {"model", "nets/a.toml"},
                          {"backend", "eigen"},
+                         {"precision", "bf16"},
                          {"threads", "3"},
                          {"epochs", "12"},
                          {"batch", "33"},

@@ -14,7 +14,7 @@ namespace {
 
 struct Way {
   std::string backend;
-  DType dtype = DType::f32;
+  graph::Precision precision = {};
   int64_t micro_batches = 1;  // of each of the run's own
   plan::Claims claims = plan::Claims::on;
 };
@@ -82,17 +82,18 @@ class Trained {
         session_({.backend = backend_.get(), .claims = way.claims}) {
     const Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network_.c), golden::mean),
                                          std::vector<float>(static_cast<size_t>(network_.c), golden::deviation)};
-    graph::Graph graph = training_graph(network_, recipe_of(run, way), preprocessing,
-                                        {.images = run.images, .batch = run.batch, .dtype = way.dtype, .class_weights = run.class_weights});
+    graph::Graph graph =
+        training_graph(network_, recipe_of(run, way), preprocessing,
+                       {.images = run.images, .batch = run.batch, .precision = way.precision, .class_weights = run.class_weights});
     for (graph::Node& node : graph.nodes)
       if (Augment* augment = std::get_if<Augment>(&node.op)) augment->order = Order::sequential;
     const std::vector<std::string> order = parameter_order(graph), averaged = averaged_parameters(graph);
     session_.add(std::move(graph), order, images_);
-    session_.add(
-        evaluation_graph(network_, preprocessing, {.images = run.images, .batch = run.batch, .dtype = way.dtype, .averaged = averaged}),
-        order, images_);
+    session_.add(evaluation_graph(network_, preprocessing,
+                                  {.images = run.images, .batch = run.batch, .precision = way.precision, .averaged = averaged}),
+                 order, images_);
     session_.place();
-    session_.write_weights(weights_of(network_, run.seed, way.dtype));
+    session_.write_weights(weights_of(network_, run.seed, way.precision.weights));
   }
 
   double step() {
@@ -203,12 +204,12 @@ INSTANTIATE_TEST_SUITE_P(Backends, WholeStep, testing::ValuesIn(list_backends())
                          [](const testing::TestParamInfo<BackendEntry>& info) { return info.param.name; });
 
 TEST(WholeStepInDouble, GivesTheGoldenLosses) {
-  for (const golden::Run& run : golden::read_runs()) expect_losses(run, {.backend = "reference", .dtype = DType::f64}, f64_tolerance);
+  for (const golden::Run& run : golden::read_runs()) expect_losses(run, {.backend = "reference", .precision = graph::fp64}, f64_tolerance);
 }
 
 TEST(WholeStepInDouble, GivesTheGoldenGradients) {
   for (const golden::Run& run : golden::read_runs()) {
-    Trained trained(run, {.backend = "reference", .dtype = DType::f64});
+    Trained trained(run, {.backend = "reference", .precision = graph::fp64});
     trained.step();
     for (const auto& [parameter, norm] : run.gradient_norms)
       EXPECT_NEAR(trained.norm(parameter + ".grad"), norm, f64_tolerance * norm) << run.name << ": " << parameter;
@@ -219,7 +220,7 @@ TEST(WholeStepInDouble, GivesTheGoldenRunningStatistics) {
   size_t statistics = 0;
   for (const golden::Run& run : golden::read_runs()) {
     if (run.running_norms.empty()) continue;
-    Trained trained(run, {.backend = "reference", .dtype = DType::f64});
+    Trained trained(run, {.backend = "reference", .precision = graph::fp64});
     for (size_t step = 0; step < run.losses_f64.size(); ++step) trained.step();
     for (const auto& [name, norm] : run.running_norms) {
       const double tolerance = name.ends_with("running_variance") ? unbias_tolerance : f64_tolerance;

@@ -1,6 +1,7 @@
 // Activations and dropout, element by element.
 #include "fovea/backend/cuda/activate.cuh"
 #include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
 #include "fovea/backend/dropout_mask.h"
 
@@ -9,39 +10,46 @@ namespace {
 
 __device__ float stored(float before, Into into, float value) { return into == Into::add ? before + value : value; }
 
-// Four elements a thread, and the last few one by one.
-__global__ void __launch_bounds__(block_threads) forward(ActivationForward op, const float* x, float* y) {
+// Sixteen bytes a thread, and the last few elements one by one.
+template <class T>
+__global__ void __launch_bounds__(block_threads) forward(ActivationForward op, const T* x, T* y) {
+  constexpr int width = most_abreast<T>;
   const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x, threads = int64_t{gridDim.x} * block_threads;
-  const int64_t quads = op.elements / 4;
-  const auto value = [&](float at) { return activate(op.activation, at, op.slope); };
-  for (int64_t i = thread; i < quads; i += threads) {
-    const float4 from = reinterpret_cast<const float4*>(x)[i];
-    reinterpret_cast<float4*>(y)[i] = make_float4(value(from.x), value(from.y), value(from.z), value(from.w));
+  const int64_t whole = op.elements / width;
+  for (int64_t i = thread; i < whole; i += threads) {
+    float values[width];
+    copy<width>(x + i * width, values);
+#pragma unroll
+    for (int j = 0; j < width; ++j) values[j] = activate(op.activation, values[j], op.slope);
+    put<width>(values, y + i * width);
   }
-  for (int64_t i = 4 * quads + thread; i < op.elements; i += threads) y[i] = value(x[i]);
+  for (int64_t i = width * whole + thread; i < op.elements; i += threads)
+    y[i] = narrowed<T>(activate(op.activation, widened(x[i]), op.slope));
 }
 
-__global__ void __launch_bounds__(block_threads) backward(ActivationBackward op, const float* saved, const float* dy, float* dx) {
+template <class T>
+__global__ void __launch_bounds__(block_threads) backward(ActivationBackward op, const T* saved, const T* dy, T* dx) {
+  constexpr int width = most_abreast<T>;
   const int64_t thread = int64_t{blockIdx.x} * block_threads + threadIdx.x, threads = int64_t{gridDim.x} * block_threads;
-  const int64_t quads = op.elements / 4;
+  const int64_t whole = op.elements / width;
   const auto gradient = [&](float at, float from) { return activation_gradient(op.activation, at, from, op.slope); };
-  for (int64_t i = thread; i < quads; i += threads) {
-    const float4 at = reinterpret_cast<const float4*>(saved)[i], from = reinterpret_cast<const float4*>(dy)[i];
-    float4 to = make_float4(0, 0, 0, 0);
-    if (op.into == Into::add) to = reinterpret_cast<const float4*>(dx)[i];
-    to.x = stored(to.x, op.into, gradient(at.x, from.x));
-    to.y = stored(to.y, op.into, gradient(at.y, from.y));
-    to.z = stored(to.z, op.into, gradient(at.z, from.z));
-    to.w = stored(to.w, op.into, gradient(at.w, from.w));
-    reinterpret_cast<float4*>(dx)[i] = to;
+  for (int64_t i = thread; i < whole; i += threads) {
+    float at[width], from[width], to[width] = {};
+    copy<width>(saved + i * width, at);
+    copy<width>(dy + i * width, from);
+    if (op.into == Into::add) copy<width>(dx + i * width, to);
+#pragma unroll
+    for (int j = 0; j < width; ++j) to[j] = stored(to[j], op.into, gradient(at[j], from[j]));
+    put<width>(to, dx + i * width);
   }
-  for (int64_t i = 4 * quads + thread; i < op.elements; i += threads)
-    dx[i] = stored(op.into == Into::add ? dx[i] : 0, op.into, gradient(saved[i], dy[i]));
+  for (int64_t i = width * whole + thread; i < op.elements; i += threads)
+    dx[i] = narrowed<T>(stored(op.into == Into::add ? widened(dx[i]) : 0, op.into, gradient(widened(saved[i]), widened(dy[i]))));
 }
 
 // Forward and backward are the same product with the mask. A thread draws four elements at a time; a block stays within one sample.
+template <class T>
 __global__ void __launch_bounds__(block_threads)
-    apply_mask(DropoutForward op, Into into, const StepControl* control, const float* from, float* to) {
+    apply_mask(DropoutForward op, Into into, const StepControl* control, const T* from, T* to) {
   const DropoutMask mask = dropout_mask(op, *control);
   const int64_t quads = (op.elements + 3) / 4, spans = (quads + block_threads - 1) / block_threads;
   for (int64_t span = blockIdx.x; span < op.n * spans; span += gridDim.x) {
@@ -54,29 +62,33 @@ __global__ void __launch_bounds__(block_threads)
       if (element >= op.elements) break;
       const int64_t place = i * op.elements + element;
       const bool kept = bits.v[j] >= mask.threshold;
-      if (into == Into::add)
-        to[place] = kept ? fmaf(from[place], mask.scale, to[place]) : to[place];
-      else
-        to[place] = kept ? from[place] * mask.scale : 0;
+      if (into == Into::overwrite)
+        to[place] = narrowed<T>(kept ? widened(from[place]) * mask.scale : 0);
+      else if (kept)
+        to[place] = narrowed<T>(fmaf(widened(from[place]), mask.scale, widened(to[place])));
     }
   }
 }
 
+template <class T>
 void activation_forward(const ActivationForward& op, const Buffers& buffers, const Launch& launch) {
-  forward<<<blocks_for(op.elements, 4 * block_threads), block_threads, 0, launch.stream>>>(op, input(buffers, 0), output(buffers, 0));
+  forward<<<blocks_for(op.elements, most_abreast<T> * block_threads), block_threads, 0, launch.stream>>>(op, input_of<T>(buffers, 0),
+                                                                                                         output_of<T>(buffers, 0));
   check_launch("activation_forward");
 }
 
+template <class T>
 void activation_backward(const ActivationBackward& op, const Buffers& buffers, const Launch& launch) {
-  backward<<<blocks_for(op.elements, 4 * block_threads), block_threads, 0, launch.stream>>>(op, input(buffers, 0), input(buffers, 1),
-                                                                                            output(buffers, 0));
+  backward<<<blocks_for(op.elements, most_abreast<T> * block_threads), block_threads, 0, launch.stream>>>(
+      op, input_of<T>(buffers, 0), input_of<T>(buffers, 1), output_of<T>(buffers, 0));
   check_launch("activation_backward");
 }
 
+template <class T>
 void dropout(const DropoutForward& op, Into into, const Buffers& buffers, const Launch& launch) {
   const int64_t spans = (op.elements + 4 * block_threads - 1) / (4 * block_threads);
   apply_mask<<<blocks_for(op.n * spans, 1), block_threads, 0, launch.stream>>>(op, into, input_of<StepControl>(buffers, 1),
-                                                                               input(buffers, 0), output(buffers, 0));
+                                                                               input_of<T>(buffers, 0), output_of<T>(buffers, 0));
   check_launch("dropout");
 }
 
@@ -84,29 +96,27 @@ void dropout(const DropoutForward& op, Into into, const Buffers& buffers, const 
 
 template <>
 KernelPtr Kernels::make(const ActivationForward& op, const Limits&) {
-  require_float(op, op.types);
-  return kernel("element by element", op, activation_forward);
+  return with_values(require_values(op), [&]<class T>(T) { return kernel("element by element", op, activation_forward<T>); });
 }
 template <>
 KernelPtr Kernels::make(const ActivationBackward& op, const Limits&) {
-  require_float(op, op.types);
-  return kernel("element by element", op, activation_backward);
+  return with_values(require_values(op), [&]<class T>(T) { return kernel("element by element", op, activation_backward<T>); });
 }
 template <>
 KernelPtr Kernels::make(const DropoutForward& op, const Limits&) {
-  require_float(op, op.types);
-  const auto run = [](const DropoutForward& o, const Buffers& buffers, const Launch& launch) {
-    dropout(o, Into::overwrite, buffers, launch);
-  };
-  return kernel("element by element", op, run);
+  return with_values(require_values(op), [&]<class T>(T) {
+    return kernel("element by element", op, [](const DropoutForward& o, const Buffers& buffers, const Launch& launch) {
+      dropout<T>(o, Into::overwrite, buffers, launch);
+    });
+  });
 }
 template <>
 KernelPtr Kernels::make(const DropoutBackward& op, const Limits&) {
-  require_float(op, op.forward.types);
-  const auto run = [](const DropoutBackward& o, const Buffers& buffers, const Launch& launch) {
-    dropout(o.forward, o.into, buffers, launch);
-  };
-  return kernel("element by element", op, run);
+  return with_values(require_values(op), [&]<class T>(T) {
+    return kernel("element by element", op, [](const DropoutBackward& o, const Buffers& buffers, const Launch& launch) {
+      dropout<T>(o.forward, o.into, buffers, launch);
+    });
+  });
 }
 
 }  // namespace fovea::cuda

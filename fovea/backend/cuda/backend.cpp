@@ -7,6 +7,7 @@
 #include "fovea/backend/cuda/parts.h"
 #include "fovea/backend/module.h"
 #include "fovea/base/error.h"
+#include "fovea/graph/precision.h"
 
 namespace fovea::cuda {
 
@@ -22,10 +23,13 @@ DeviceTable::DeviceTable(std::span<const std::byte> bytes) {
   }
 }
 
-void require_float(const Op& op, const Types& types) {
-  if (types == Types{}) return;
-  throw Error(ExitCode::internal, fmt::format("`cuda` has no {} for x {}, w {}, y {}, accumulator {}: all must be f32", name_of(op),
-                                              name_of(types.x), name_of(types.w), name_of(types.y), name_of(types.accumulator)));
+DType require_values(const Op& op) {
+  for (const graph::Precision& precision : {graph::fp32, graph::tf32, graph::bf16, graph::fp16})
+    if (graph::types_of(op) == graph::types_of(graph::in_precision(op, precision))) return precision.values;
+  const Types types = graph::types_of(op);
+  throw Error(ExitCode::internal,
+              fmt::format("`cuda` has no {} for x {}, w {}, y {}, accumulator {}: they are those of none of its precisions", name_of(op),
+                          name_of(types.x), name_of(types.w), name_of(types.y), name_of(types.accumulator)));
 }
 
 void require_countable(const Op& op, int64_t elements) {

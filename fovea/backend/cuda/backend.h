@@ -1,4 +1,5 @@
-// Own CUDA kernels in float: products in tiles on the CUDA cores, no floating-point atomics, every sum in an order that the shape fixes.
+// Own CUDA kernels that compute in float, on values of 32 or 16 bits: products in tiles on the CUDA cores, no floating-point atomics, every
+// sum in an order that the shape fixes.
 #pragma once
 
 #include "fovea/backend/backend.h"

@@ -52,8 +52,8 @@ __device__ void merge_lines(const RowGrid& grid, T (&of_thread)[width]) {
 
 // ---- forward ----
 
-template <int width>
-__global__ void __launch_bounds__(block_threads) moments_of_parts(RowGrid grid, const float* __restrict__ x, float* parts) {
+template <int width, class T>
+__global__ void __launch_bounds__(block_threads) moments_of_parts(RowGrid grid, const T* __restrict__ x, float* parts) {
   const int c = channel_of(grid, blockIdx.x), part = static_cast<int>(blockIdx.y);
   const Span rows = rows_of(grid, part);
   const int64_t first = rows.first + threadIdx.y;
@@ -123,16 +123,17 @@ __device__ void merge_parts(const RowGrid& grid, const Parts& parts, float (&mea
 }
 
 // What follows the normalisation at once.
+template <class T>
 struct Tail {
-  const float* added = nullptr;  // nullptr: nothing
+  const T* added = nullptr;  // nullptr: nothing
   bool activates = false;
   Activation activation = Activation::relu;
   float slope = 0;
 };
 
-template <int width>
+template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    normalise(RowGrid grid, Normal normal, Parts parts, Tail tail, const float* __restrict__ x, float* __restrict__ y) {
+    normalise(RowGrid grid, Normal normal, Parts parts, Tail<T> tail, const T* __restrict__ x, T* __restrict__ y) {
   const int c = channel_of(grid, blockIdx.x);
   float mean[width], variance[width], factor[width], shift[width];
   if (parts.data != nullptr) merge_parts<width>(grid, parts, mean, variance);
@@ -155,16 +156,17 @@ __global__ void __launch_bounds__(block_threads)
       if (tail.added != nullptr) value[j] += other[j];
       if (tail.activates) value[j] = activate(tail.activation, value[j], tail.slope);
     }
-    copy<width>(value, &y[row * grid.c + c]);
+    put<width>(value, &y[row * grid.c + c]);
   }
 }
 
 // ---- backward ----
 
 // Where the gradient of the normalised values comes from: dy itself, or dy through the activation behind them.
+template <class T>
 struct Incoming {
-  const float* dy = nullptr;
-  const float* saved = nullptr;  // of the activation; nullptr: none
+  const T* dy = nullptr;
+  const T* saved = nullptr;  // of the activation; nullptr: none
   Activation activation = Activation::relu;
   float slope = 0;
 
@@ -179,9 +181,9 @@ struct Incoming {
   }
 };
 
-template <int width>
+template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    gradients_of_parts(RowGrid grid, Normal normal, Incoming incoming, const float* __restrict__ x, float* parts) {
+    gradients_of_parts(RowGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, float* parts) {
   const int c = channel_of(grid, blockIdx.x), part = static_cast<int>(blockIdx.y);
   const Span rows = rows_of(grid, part);
   Gradients sums[width] = {};
@@ -193,7 +195,7 @@ __global__ void __launch_bounds__(block_threads)
     for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
       __align__(16) float value[width], g[width];
       copy<width>(&x[row * grid.c + c], value);
-      incoming.read<width>(row * grid.c + c, g);
+      incoming.template read<width>(row * grid.c + c, g);
 #pragma unroll
       for (int j = 0; j < width; ++j) {
         sums[j].shift += g[j];
@@ -210,16 +212,18 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
+template <class T>
 struct Outgoing {
-  float *dx, *dscale, *dshift;
-  float* g;  // the incoming gradient, for others; nullptr: nobody reads it
+  T* dx;
+  float *dscale, *dshift;
+  T* g;  // the incoming gradient, for others; nullptr: nobody reads it
   Into into, into_scale, into_shift;
 };
 
 __device__ void store(Into into, float& to, float value) { to = into == Into::add ? to + value : value; }
 
-template <int width>
-__device__ void merge_parts(const RowGrid& grid, const float* parts, const Outgoing& out, Gradients (&sums)[width]) {
+template <int width, class T>
+__device__ void merge_parts(const RowGrid& grid, const float* parts, const Outgoing<T>& out, Gradients (&sums)[width]) {
   const int c = channel_of(grid, blockIdx.x);
   if (c < grid.c)
     for (int part = static_cast<int>(threadIdx.y); part < grid.parts; part += grid.lines()) {
@@ -238,9 +242,9 @@ __device__ void merge_parts(const RowGrid& grid, const float* parts, const Outgo
   }
 }
 
-template <int width>
+template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    gradient_of_input(RowGrid grid, Normal normal, Incoming incoming, const float* __restrict__ x, const float* parts, Outgoing out) {
+    gradient_of_input(RowGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, const float* parts, Outgoing<T> out) {
   const int c = channel_of(grid, blockIdx.x);
   Gradients sums[width] = {};
   merge_parts<width>(grid, parts, out, sums);
@@ -261,35 +265,45 @@ __global__ void __launch_bounds__(block_threads)
     const int64_t place = row * grid.c + c;
     __align__(16) float value[width], g[width], before[width] = {};
     copy<width>(&x[place], value);
-    incoming.read<width>(place, g);
-    if (out.g != nullptr) copy<width>(g, &out.g[place]);
+    incoming.template read<width>(place, g);
+    if (out.g != nullptr) put<width>(g, &out.g[place]);
     if (out.into == Into::add) copy<width>(&out.dx[place], before);
 #pragma unroll
     for (int j = 0; j < width; ++j)
       store(out.into, before[j], factor[j] * (g[j] - fmaf((value[j] - mean[j]) * inverse[j], scale[j], shift[j])));
-    copy<width>(before, &out.dx[place]);
+    put<width>(before, &out.dx[place]);
   }
 }
 
 // ---- launches ----
 
-void launch_moments(const RowGrid& grid, const float* x, const Launch& launch) {
-  with_width(grid.width,
-             [&](auto width) { moments_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, x, launch.floats()); });
+template <class T>
+RowGrid grid_of(int64_t rows, int64_t c) {
+  return row_grid(rows, c, most_abreast<T>);
+}
+
+template <class T>
+void launch_moments(const RowGrid& grid, const T* x, const Launch& launch) {
+  with_width<most_abreast<T>>(grid.width, [&](auto width) {
+    moments_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, x, launch.floats());
+  });
   check_launch("moments_of_parts");
 }
 
-void launch_normalise(const RowGrid& grid, const Normal& normal, const Parts& parts, const Tail& tail, const Buffers& buffers,
+template <class T>
+void launch_normalise(const RowGrid& grid, const Normal& normal, const Parts& parts, const Tail<T>& tail, const Buffers& buffers,
                       const Launch& launch) {
-  with_width(grid.width, [&](auto width) {
-    normalise<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, parts, tail, input(buffers, 0), output(buffers, 0));
+  with_width<most_abreast<T>>(grid.width, [&](auto width) {
+    normalise<width>
+        <<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, parts, tail, input_of<T>(buffers, 0), output_of<T>(buffers, 0));
   });
   check_launch("normalise");
 }
 
-void launch_gradients(const RowGrid& grid, const Normal& normal, const Incoming& incoming, const float* x, const Outgoing& out,
+template <class T>
+void launch_gradients(const RowGrid& grid, const Normal& normal, const Incoming<T>& incoming, const T* x, const Outgoing<T>& out,
                       const Launch& launch) {
-  with_width(grid.width, [&](auto width) {
+  with_width<most_abreast<T>>(grid.width, [&](auto width) {
     gradients_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, incoming, x, launch.floats());
     check_launch("gradients_of_parts");
     gradient_of_input<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, incoming, x, launch.floats(), out);
@@ -297,24 +311,23 @@ void launch_gradients(const RowGrid& grid, const Normal& normal, const Incoming&
   check_launch("gradient_of_input");
 }
 
-void batch_norm_forward(const BatchNormForward& op, const Tail& tail, const Buffers& buffers, const Launch& launch) {
-  const RowGrid grid = row_grid(op.rows, op.c);
-  launch_moments(grid, input(buffers, 0), launch);
-  const Normal normal = {input(buffers, 1), input(buffers, 2), nullptr, nullptr, op.epsilon};
-  launch_normalise(grid, normal, {launch.floats(), output(buffers, 1), output(buffers, 2)}, tail, buffers, launch);
+template <class T>
+Tail<T> tail_of(const NormTail& like, const Buffers& buffers, size_t place) {
+  return {.added = like.adds ? input_of<T>(buffers, place) : nullptr,
+          .activates = like.activation.has_value(),
+          .activation = like.activation.value_or(Activation::relu),
+          .slope = like.slope};
 }
 
-void batch_norm_inference(const BatchNormInference& op, const Tail& tail, const Buffers& buffers, const Launch& launch) {
-  const Normal normal = {input(buffers, 1), input(buffers, 2), input(buffers, 3), input(buffers, 4), op.epsilon};
-  launch_normalise(row_grid(op.rows, op.c), normal, {}, tail, buffers, launch);
-}
-
-std::string text_of(const RowGrid& grid) { return std::to_string(grid.parts) + " parts of the rows"; }
-
-template <class Op>
-void require_countable_norm(const Op& op) {
-  require_float(op, op.types);
-  require_countable(op, 4 * op.c);  // two sums for each part: more parts than one only where channels are few
+template <class T>
+Outgoing<T> outgoing(const BatchNormBackward& op, const Buffers& buffers) {
+  return {.dx = output_of<T>(buffers, 0),
+          .dscale = output(buffers, 1),
+          .dshift = output(buffers, 2),
+          .g = buffers.out.size() > 3 ? output_of<T>(buffers, 3) : nullptr,
+          .into = op.into,
+          .into_scale = op.into_scale,
+          .into_shift = op.into_shift};
 }
 
 size_t bytes_of(const BatchNormInference&, const RowGrid&) { return 0; }
@@ -323,18 +336,14 @@ size_t bytes_of(const Op&, const RowGrid& grid) {  // two sums of each part
   return static_cast<size_t>(grid.parts) * 2 * static_cast<size_t>(grid.c) * sizeof(float);
 }
 
+// function(T) gives what enqueues the kernels for values of this type.
 template <class Op, class Function>
 KernelPtr norm_kernel(const Op& op, Function function) {
-  require_countable_norm(op);
-  const RowGrid grid = row_grid(op.rows, op.c);
-  return kernel(text_of(grid), op, function, bytes_of(op, grid));
-}
-
-Tail tail_of(const NormTail& like, const Buffers& buffers, size_t place) {
-  return {.added = like.adds ? input(buffers, place) : nullptr,
-          .activates = like.activation.has_value(),
-          .activation = like.activation.value_or(Activation::relu),
-          .slope = like.slope};
+  require_countable(op, 4 * op.c);  // two sums for each part: more parts than one only where channels are few
+  return with_values(require_values(op), [&]<class T>(T type) {
+    const RowGrid grid = grid_of<T>(op.rows, op.c);
+    return kernel(std::to_string(grid.parts) + " parts of the rows", op, function(type), bytes_of(op, grid));
+  });
 }
 
 }  // namespace
@@ -349,43 +358,43 @@ KernelPtr Kernels::make(const BatchNormInference& op, const Limits&) {
 }
 template <>
 KernelPtr Kernels::make(const BatchNormBackward& op, const Limits&) {
-  return norm_kernel(op, [](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
-    const Normal normal = {input(buffers, 2), nullptr, input(buffers, 3), input(buffers, 4), o.epsilon};
-    const Outgoing out = {.dx = output(buffers, 0),
-                          .dscale = output(buffers, 1),
-                          .dshift = output(buffers, 2),
-                          .g = nullptr,
-                          .into = o.into,
-                          .into_scale = o.into_scale,
-                          .into_shift = o.into_shift};
-    launch_gradients(row_grid(o.rows, o.c), normal, {.dy = input(buffers, 1)}, input(buffers, 0), out, launch);
+  return norm_kernel(op, []<class T>(T) {
+    return [](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
+      const Normal normal = {input(buffers, 2), nullptr, input(buffers, 3), input(buffers, 4), o.epsilon};
+      const Incoming<T> incoming = {.dy = input_of<T>(buffers, 1)};
+      launch_gradients(grid_of<T>(o.rows, o.c), normal, incoming, input_of<T>(buffers, 0), outgoing<T>(o, buffers), launch);
+    };
   });
 }
 
 KernelPtr batch_norm_with(const BatchNormForward& op, const NormTail& tail) {
-  return norm_kernel(op, [tail](const BatchNormForward& o, const Buffers& buffers, const Launch& launch) {
-    batch_norm_forward(o, tail_of(tail, buffers, 3), buffers, launch);
+  return norm_kernel(op, [tail]<class T>(T) {
+    return [tail](const BatchNormForward& o, const Buffers& buffers, const Launch& launch) {
+      const RowGrid grid = grid_of<T>(o.rows, o.c);
+      launch_moments(grid, input_of<T>(buffers, 0), launch);
+      const Normal normal = {input(buffers, 1), input(buffers, 2), nullptr, nullptr, o.epsilon};
+      const Parts parts = {launch.floats(), output(buffers, 1), output(buffers, 2)};
+      launch_normalise(grid, normal, parts, tail_of<T>(tail, buffers, 3), buffers, launch);
+    };
   });
 }
 KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail) {
-  return norm_kernel(op, [tail](const BatchNormInference& o, const Buffers& buffers, const Launch& launch) {
-    batch_norm_inference(o, tail_of(tail, buffers, 5), buffers, launch);
+  return norm_kernel(op, [tail]<class T>(T) {
+    return [tail](const BatchNormInference& o, const Buffers& buffers, const Launch& launch) {
+      const Normal normal = {input(buffers, 1), input(buffers, 2), input(buffers, 3), input(buffers, 4), o.epsilon};
+      launch_normalise(grid_of<T>(o.rows, o.c), normal, {}, tail_of<T>(tail, buffers, 5), buffers, launch);
+    };
   });
 }
 
 KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation) {
-  return norm_kernel(op, [activation](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
-    const Normal normal = {input(buffers, 3), nullptr, input(buffers, 4), input(buffers, 5), o.epsilon};
-    const Incoming incoming = {
-        .dy = input(buffers, 1), .saved = input(buffers, 0), .activation = activation.activation, .slope = activation.slope};
-    const Outgoing out = {.dx = output(buffers, 0),
-                          .dscale = output(buffers, 1),
-                          .dshift = output(buffers, 2),
-                          .g = buffers.out.size() > 3 ? output(buffers, 3) : nullptr,
-                          .into = o.into,
-                          .into_scale = o.into_scale,
-                          .into_shift = o.into_shift};
-    launch_gradients(row_grid(o.rows, o.c), normal, incoming, input(buffers, 2), out, launch);
+  return norm_kernel(op, [activation]<class T>(T) {
+    return [activation](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
+      const Normal normal = {input(buffers, 3), nullptr, input(buffers, 4), input(buffers, 5), o.epsilon};
+      const Incoming<T> incoming = {
+          .dy = input_of<T>(buffers, 1), .saved = input_of<T>(buffers, 0), .activation = activation.activation, .slope = activation.slope};
+      launch_gradients(grid_of<T>(o.rows, o.c), normal, incoming, input_of<T>(buffers, 2), outgoing<T>(o, buffers), launch);
+    };
   });
 }
 

@@ -10,12 +10,10 @@ namespace {
 using graph::Node;
 using graph::ValueId;
 
-// Node i, if it is an Op in float.
+// Node i, if it is an Op; all the nodes of a network have the types of one precision.
 template <class Op>
 const Op* at(const Neighbours& around, size_t i) {
-  if (i >= around.nodes.size()) return nullptr;
-  const Op* op = std::get_if<Op>(&around.nodes[i].op);
-  return op != nullptr && op->types == Types{} ? op : nullptr;
+  return i < around.nodes.size() ? std::get_if<Op>(&around.nodes[i].op) : nullptr;
 }
 
 bool is_read_once(const Neighbours& around, ValueId id) { return around.uses[static_cast<size_t>(id)] == 1; }
@@ -103,13 +101,13 @@ std::optional<Claim> scored_loss(const Neighbours& around) {
   if (loss == nullptr || loss->n > largest_scored_batch || at<Score>(around, 1) == nullptr || around.nodes.size() < 3) return std::nullopt;
   const SoftmaxCrossEntropyBackward* gradient = std::get_if<SoftmaxCrossEntropyBackward>(&around.nodes[2].op);
   const Node &first = around.nodes[0], &second = around.nodes[1], &third = around.nodes[2];
-  if (gradient == nullptr || second.in != std::vector{first.in[0], first.in[1], first.out[0]} || third.in != first.in ||
-      !is_read_once(around, first.out[0]))
+  if (gradient == nullptr || second.in != std::vector{first.in[0], first.in[1], first.out[0]} ||
+      std::vector(third.in.begin(), third.in.begin() + 2) != first.in || !is_read_once(around, first.out[0]))
     return std::nullopt;
   return Claim{.nodes = 3,
                .name = "softmax_cross_entropy+score+gradient",
                .kernel = scored_softmax_cross_entropy(*gradient),
-               .in = first.in,
+               .in = third.in,
                .out = {second.out[0], third.out[0]}};
 }
 

@@ -25,7 +25,7 @@ KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail);
 // in: y (or x of the activation), its dy, x scale mean variance   out: dx dscale dshift [dy of the norm]
 KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation);
 
-// Loss, Metrics and gradient of a batch in one block. in: x t   out: Metrics dx
+// Loss, Metrics and gradient of a batch in one block. in: x t [LossScale]   out: Metrics dx
 KernelPtr scored_softmax_cross_entropy(const SoftmaxCrossEntropyBackward& op);
 inline constexpr int64_t largest_scored_batch = 1024;  // beyond it, one block takes longer than three kernels on all multiprocessors
 

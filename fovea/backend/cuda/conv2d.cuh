@@ -36,18 +36,19 @@ inline int images_per_launch(const Conv2dShape& shape) {
   return most;
 }
 
+// Returns the type of the values.
 template <class Op>
-void require_countable_conv2d(const Op& op) {
-  require_float(op, op.types);
+DType require_conv2d(const Op& op) {
   const Conv2dShape& shape = op.shape;
   require_countable(op, shape.window, shape.h, shape.w);
   require_countable(op, elements_per_image(shape));
   require_countable(op, shape.filter().elements());
   require_countable(op, shape.window.r * shape.window.s * shape.k);  // the depth of the gradient of the image
+  return require_values(op);
 }
 
 template <class ByPixelOrTap>
-ByPixelOrTap patches(const Conv2dShape& shape, int images, const float* x) {
+ByPixelOrTap patches(const Conv2dShape& shape, int images, const typename ByPixelOrTap::Value* x) {
   const Sizes sizes(shape);
   const Window& window = shape.window;
   ByPixelOrTap made;
@@ -64,10 +65,11 @@ ByPixelOrTap patches(const Conv2dShape& shape, int images, const float* x) {
   return made;
 }
 
-inline PatchesByPixel backward_patches(const Conv2dShape& shape, int images, const float* dy) {
+template <class T>
+PatchesByPixel<T> backward_patches(const Conv2dShape& shape, int images, const T* dy) {
   const Sizes sizes(shape);
   const Window& window = shape.window;
-  PatchesByPixel made;
+  PatchesByPixel<T> made;
   made.data = dy;
   made.pixels = images * sizes.h * sizes.w;
   made.taps = sizes.r * sizes.s * sizes.group_k;
@@ -81,10 +83,11 @@ inline PatchesByPixel backward_patches(const Conv2dShape& shape, int images, con
   return made;
 }
 
-inline SpreadOutputs spread_outputs(const Conv2dShape& shape, int images, const float* dy) {
+template <class T>
+SpreadOutputs<T> spread_outputs(const Conv2dShape& shape, int images, const T* dy) {
   const Sizes sizes(shape);
   const Window& window = shape.window;
-  SpreadOutputs made;
+  SpreadOutputs<T> made;
   made.data = dy;
   made.pixels = images * sizes.h * sizes.w;
   made.taps = sizes.r * sizes.s * sizes.group_k;

@@ -21,12 +21,13 @@ struct Taps {
     const int thread = static_cast<int>(threadIdx.y) * grid.lanes + static_cast<int>(threadIdx.x);
     if (thread < taps_at_once) columns[thread] = operand.column(first + thread);
   }
-  __device__ void read(const RowGrid& grid, const float* w, int taps, int first) {
+  template <class T>
+  __device__ void read(const RowGrid& grid, const T* w, int taps, int first) {
     const int thread = static_cast<int>(threadIdx.y) * grid.lanes + static_cast<int>(threadIdx.x), channels = grid.lanes * width;
     const int first_c = channel_of(grid, blockIdx.x % grid.columns()) - static_cast<int>(threadIdx.x) * width;
     for (int i = thread; i < channels * taps_at_once; i += block_threads) {
       const int c = i / taps_at_once, tap = i % taps_at_once;
-      filters[tap][c] = first_c + c < grid.c && first + tap < taps ? w[(first_c + c) * taps + first + tap] : 0;
+      filters[tap][c] = first_c + c < grid.c && first + tap < taps ? widened(w[(first_c + c) * taps + first + tap]) : 0;
     }
   }
 };
@@ -36,7 +37,7 @@ constexpr int pixels_per_thread = 4;
 // out(pixel, c) = sum over taps of from(pixel, tap, c) w(c, tap)
 template <int width, class Operand>
 __global__ void __launch_bounds__(block_threads)
-    filter_channels(RowGrid grid, Operand from, const float* w, Product product, Epilogue epilogue) {
+    filter_channels(RowGrid grid, Operand from, const typename Operand::Value* w, Product product, Epilogue epilogue) {
   __shared__ __align__(16) Taps<width> some;
   const int c = channel_of(grid, blockIdx.x % grid.columns()), lane = static_cast<int>(threadIdx.x) * width;
   const int first = (static_cast<int>(blockIdx.x / grid.columns()) * grid.lines() + static_cast<int>(threadIdx.y)) * pixels_per_thread;
@@ -56,7 +57,7 @@ __global__ void __launch_bounds__(block_threads)
       copy<width>(&some.filters[tap][lane], filter);
 #pragma unroll
       for (int i = 0; i < pixels_per_thread; ++i) {
-        const float* place = from.at(pixels[i], some.columns[tap]);
+        const auto* place = from.at(pixels[i], some.columns[tap]);
         if (place == nullptr) continue;
         __align__(16) float value[width];
         copy<width>(place + c, value);
@@ -72,9 +73,9 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 // parts(part, tap, c) = sum over the part's pixels of x(pixel, tap, c) dy(pixel, c)
-template <int width>
+template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    gradients_of_taps(RowGrid grid, PatchesByPixel x, const float* __restrict__ dy, int tap_groups, float* parts) {
+    gradients_of_taps(RowGrid grid, PatchesByPixel<T> x, const T* __restrict__ dy, int tap_groups, float* parts) {
   __shared__ int4 columns[taps_at_once];
   __shared__ float lines[width][block_threads];
   const int c = channel_of(grid, blockIdx.x), part = static_cast<int>(blockIdx.y) / tap_groups;
@@ -91,7 +92,7 @@ __global__ void __launch_bounds__(block_threads)
       copy<width>(&dy[row * grid.c + c], gradient);
 #pragma unroll
       for (int tap = 0; tap < taps_at_once; ++tap) {
-        const float* place = x.at(pixel, columns[tap]);
+        const T* place = x.at(pixel, columns[tap]);
         if (place == nullptr) continue;
         __align__(16) float value[width];
         copy<width>(place + c, value);
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(block_threads)
 int taps_of(const Conv2dShape& shape) { return static_cast<int>(shape.window.r * shape.window.s); }
 
 template <class Operand>
-void filter_channels(const Operand& from, const float* w, int channels, const Epilogue& epilogue, const Launch& launch) {
+void filter_channels(const Operand& from, const typename Operand::Value* w, int channels, const Epilogue& epilogue, const Launch& launch) {
   const RowGrid grid = row_grid(from.pixels, channels);
   const Product product = {.m = from.pixels, .n = channels, .k = from.taps};
   const unsigned blocks = blocks_of_each(from.pixels, grid.lines() * pixels_per_thread) * grid.columns();
@@ -129,26 +130,32 @@ void filter_channels(const Operand& from, const float* w, int channels, const Ep
   check_launch("filter_channels");
 }
 
+template <class T>
 void forward(const Conv2dShape& shape, const Epilogue& like, const Buffers& buffers, const Launch& launch) {
   for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t first, int images) {
-    const PatchesByPixel x = patches<PatchesByPixel>(shape, images, input(buffers, 0) + first * shape.h * shape.w * shape.c);
+    const auto x = patches<PatchesByPixel<T>>(shape, images, input_of<T>(buffers, 0) + first * shape.h * shape.w * shape.c);
     Epilogue epilogue = like;
-    epilogue.out = output(buffers, 0) + first * shape.p() * shape.q() * shape.k;
+    epilogue.out = at(buffers.out[0], first * shape.p() * shape.q() * shape.k);
+    epilogue.type = buffers.out[0].dtype;
     epilogue.stride_m = static_cast<int>(shape.k);
-    filter_channels(x, input(buffers, 1), static_cast<int>(shape.k), epilogue, launch);
+    filter_channels(x, input_of<T>(buffers, 1), static_cast<int>(shape.k), epilogue, launch);
   });
 }
 
+template <class T>
 void backward_data(const Conv2dBackwardData& op, const Buffers& buffers, const Launch& launch) {
   const Conv2dShape& shape = op.shape;
   const int channels = static_cast<int>(shape.c);
   for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t first, int images) {
-    const float* dy = input(buffers, 0) + first * shape.p() * shape.q() * shape.k;
-    const Epilogue epilogue = {.out = output(buffers, 0) + first * shape.h * shape.w * shape.c, .stride_m = channels, .into = op.into};
+    const T* dy = input_of<T>(buffers, 0) + first * shape.p() * shape.q() * shape.k;
+    const Epilogue epilogue = {.out = at(buffers.out[0], first * shape.h * shape.w * shape.c),
+                               .type = buffers.out[0].dtype,
+                               .stride_m = channels,
+                               .into = op.into};
     if (shape.window.stride_h == 1 && shape.window.stride_w == 1)
-      filter_channels(backward_patches(shape, images, dy), input(buffers, 1), channels, epilogue, launch);
+      filter_channels(backward_patches(shape, images, dy), input_of<T>(buffers, 1), channels, epilogue, launch);
     else
-      filter_channels(spread_outputs(shape, images, dy), input(buffers, 1), channels, epilogue, launch);
+      filter_channels(spread_outputs(shape, images, dy), input_of<T>(buffers, 1), channels, epilogue, launch);
   });
 }
 
@@ -164,13 +171,14 @@ Product filter_product(const Conv2dShape& shape, const RowGrid& grid) {
           .tiles_per_part = 1};
 }
 
+template <class T>
 void backward_filter(const Conv2dBackwardFilter& op, const Buffers& buffers, const Launch& launch) {
   const Conv2dShape& shape = op.shape;
   const int taps = taps_of(shape), tap_groups = (taps + taps_at_once - 1) / taps_at_once;
   for_image_ranges(shape.n, elements_per_image(shape), [&](int64_t first, int images) {
     const RowGrid grid = filter_grid(shape, images);
-    const PatchesByPixel x = patches<PatchesByPixel>(shape, images, input(buffers, 0) + first * shape.h * shape.w * shape.c);
-    const float* dy = input(buffers, 1) + first * shape.p() * shape.q() * shape.k;
+    const auto x = patches<PatchesByPixel<T>>(shape, images, input_of<T>(buffers, 0) + first * shape.h * shape.w * shape.c);
+    const T* dy = input_of<T>(buffers, 1) + first * shape.p() * shape.q() * shape.k;
     const dim3 blocks(grid.columns(), static_cast<unsigned>(grid.parts * tap_groups));
     with_width(grid.width, [&](auto width) {
       gradients_of_taps<width><<<blocks, grid.block(), 0, launch.stream>>>(grid, x, dy, tap_groups, launch.floats());
@@ -184,13 +192,16 @@ void backward_filter(const Conv2dBackwardFilter& op, const Buffers& buffers, con
 }  // namespace
 
 KernelPtr depthwise_forward(const Conv2dForward& op, Finish finish, WithBias bias) {
-  const auto run = [finish, bias](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
-    forward(o.shape, {.finish = finish, .bias = bias == WithBias::yes ? input(buffers, 2) : nullptr}, buffers, launch);
-  };
-  return kernel("channel by channel", op, run);
+  return with_values(require_values(op), [&]<class T>(T) {
+    return kernel("channel by channel", op, [finish, bias](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
+      forward<T>(o.shape, {.finish = finish, .bias = bias == WithBias::yes ? input(buffers, 2) : nullptr}, buffers, launch);
+    });
+  });
 }
 
-KernelPtr depthwise_backward_data(const Conv2dBackwardData& op) { return kernel("channel by channel", op, backward_data); }
+KernelPtr depthwise_backward_data(const Conv2dBackwardData& op) {
+  return with_values(require_values(op), [&]<class T>(T) { return kernel("channel by channel", op, backward_data<T>); });
+}
 
 KernelPtr depthwise_backward_filter(const Conv2dBackwardFilter& op) {
   size_t most_parts = 0;
@@ -198,7 +209,8 @@ KernelPtr depthwise_backward_filter(const Conv2dBackwardFilter& op) {
     most_parts = std::max(most_parts, static_cast<size_t>(filter_grid(op.shape, images).parts));
   });
   const size_t bytes = most_parts * static_cast<size_t>(op.shape.filter().elements()) * sizeof(float);
-  return kernel("channel by channel, sum in " + std::to_string(most_parts) + " parts", op, backward_filter, bytes);
+  const std::string text = "channel by channel, sum in " + std::to_string(most_parts) + " parts";
+  return with_values(require_values(op), [&]<class T>(T) { return kernel(text, op, backward_filter<T>, bytes); });
 }
 
 }  // namespace fovea::cuda

@@ -13,27 +13,39 @@ __device__ inline float finished(const Epilogue& epilogue, int column, float sum
   return activate(static_cast<Activation>(static_cast<int>(epilogue.finish) - 1), sum);
 }
 
-__device__ inline void store(const Epilogue& epilogue, float& to, float value) { to = epilogue.into == Into::add ? to + value : value; }
+// `width` finished values to neighbours in memory, or `stride` apart.
+template <int width, class T>
+__device__ inline void leave(const Epilogue& epilogue, int64_t place, const float* values) {
+  T* to = static_cast<T*>(epilogue.out) + place;
+  if (width > 1 && epilogue.stride_n == 1) {
+    float sums[width] = {};
+    if (epilogue.into == Into::add) copy<width>(to, sums);
+#pragma unroll
+    for (int j = 0; j < width; ++j) sums[j] += values[j];
+    put<width>(sums, to);
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    T& element = to[j * epilogue.stride_n];
+    element = narrowed<T>(epilogue.into == Into::add ? widened(element) + values[j] : values[j]);
+  }
+}
 
 // `width` neighbouring sums of one row, from (group, m, n) on.
 template <int width>
 __device__ inline void finish(const Epilogue& epilogue, const Product& product, int3 place, const float* sums) {
-  float* to = epilogue.out + (place.x * epilogue.group + place.y * epilogue.stride_m + place.z * epilogue.stride_n);
+  const int64_t to = place.x * epilogue.group + place.y * epilogue.stride_m + place.z * epilogue.stride_n;
   const int column = place.x * product.n + place.z;
-  if constexpr (width == 4) {
-    float values[4];
+  float values[width];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) values[j] = finished(epilogue, column + j, sums[j]);
-    if (epilogue.stride_n == 1) {
-      const float4 before = epilogue.into == Into::add ? *reinterpret_cast<const float4*>(to) : make_float4(0, 0, 0, 0);
-      *reinterpret_cast<float4*>(to) = make_float4(before.x + values[0], before.y + values[1], before.z + values[2], before.w + values[3]);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) store(epilogue, to[j * epilogue.stride_n], values[j]);
-    }
-  } else {
-    store(epilogue, *to, finished(epilogue, column, *sums));
-  }
+  for (int j = 0; j < width; ++j) values[j] = finished(epilogue, column + j, sums[j]);
+  if (epilogue.type == DType::f32)
+    leave<width, float>(epilogue, to, values);
+  else if (epilogue.type == DType::bf16)
+    leave<width, BFloat16>(epilogue, to, values);
+  else
+    leave<width, Float16>(epilogue, to, values);
 }
 
 }  // namespace fovea::cuda

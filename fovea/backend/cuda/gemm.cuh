@@ -4,6 +4,7 @@
 //   along            what neighbouring threads read: neighbouring k of one row, or neighbouring rows at one k
 //   row(i), column(k)   an int4 each, of which at(row, column) makes a place in memory, nullptr beyond the ends
 //   shift(group)     moves it to a group
+//   Value            what lies there: float, or a float of 16 bits, which is exact as a factor in float
 // With a width of 4 the places of four neighbours, counted from a multiple of 4, are neighbours in memory, aligned to 16 bytes.
 #pragma once
 
@@ -15,10 +16,11 @@ namespace fovea::cuda {
 enum class Along { k, row };
 
 // A matrix in memory: element (i, k) at i row_stride + k column_stride.
-template <Along along_>
+template <Along along_, class T = float>
 struct Matrix {
   static constexpr Along along = along_;
-  const float* data;
+  using Value = T;
+  const T* data;
   int rows, columns;
   int row_stride, column_stride;
   int group;  // from one group's matrix to the next one's
@@ -26,7 +28,7 @@ struct Matrix {
   __device__ void shift(int g) { data += int64_t{g} * group; }
   __device__ int4 row(int i) const { return i < rows ? make_int4(i * row_stride, 0, 0, 0) : make_int4(0, -1, 0, 0); }
   __device__ int4 column(int k) const { return k < columns ? make_int4(k * column_stride, 0, 0, 0) : make_int4(0, -1, 0, 0); }
-  __device__ const float* at(int4 a, int4 b) const { return (a.y | b.y) < 0 ? nullptr : data + (a.x + b.x); }
+  __device__ const T* at(int4 a, int4 b) const { return (a.y | b.y) < 0 ? nullptr : data + (a.x + b.x); }
 };
 
 // Reads tiles of an operand into registers, and writes them into shared memory as (k, row).
@@ -57,13 +59,11 @@ class Reader {
 #pragma unroll
     for (int i = 0; i < loads; ++i) {
       if (!takes(i)) continue;
-      const float* from = along_k ? operand_.at(table_[line(i)], column) : operand_.at(row_, table_[tile % 2 * tile_k + line(i)]);
-      if constexpr (width == 4) {
-        const float4 four = from == nullptr ? make_float4(0, 0, 0, 0) : *reinterpret_cast<const float4*>(from);
-        held_[i][0] = four.x, held_[i][1] = four.y, held_[i][2] = four.z, held_[i][3] = four.w;
-      } else {
-        held_[i][0] = from == nullptr ? 0 : *from;
-      }
+      const typename Operand::Value* from =
+          along_k ? operand_.at(table_[line(i)], column) : operand_.at(row_, table_[tile % 2 * tile_k + line(i)]);
+#pragma unroll
+      for (int j = 0; j < width; ++j) held_[i][j] = 0;
+      if (from != nullptr) copy<width>(from, held_[i]);
     }
   }
 
@@ -214,6 +214,7 @@ __global__ void __launch_bounds__(tile_shape<width, which>.threads()) gemm(A a, 
 
 template <int width, int which, class A, class B>
 void launch_gemm(const A& a, const B& b, const Product& product, const Epilogue& epilogue, const Launch& launch) {
+  if constexpr (sizeof(typename A::Value) == 2 && !is_of_few<width>(which)) return;
   if (product.tile != which) return;
   const unsigned blocks = static_cast<unsigned>(product.tiles()) * static_cast<unsigned>(product.parts);
   gemm<width, which><<<blocks, tile_shape<width, which>.threads(), 0, launch.stream>>>(a, b, product, epilogue, launch.floats());

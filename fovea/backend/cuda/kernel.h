@@ -54,6 +54,9 @@ template <class T>
 T* output_of(const Buffers& buffers, size_t i) {
   return static_cast<T*>(buffers.out[i].data);
 }
+inline std::byte* at(const Tensor& tensor, int64_t element) {
+  return static_cast<std::byte*>(tensor.data) + static_cast<size_t>(element) * bytes_of(tensor.dtype);
+}
 
 // A constant of a kernel in device memory of its own, written before the first run.
 class DeviceTable {
@@ -68,8 +71,8 @@ class DeviceTable {
   void* data_ = nullptr;
 };
 
-// Throws Error (internal) unless every tensor is float.
-void require_float(const Op& op, const Types& types);
+// The type of the operator's values: f32, bf16 or fp16. Throws Error (internal) unless all its types are those of one of these precisions.
+DType require_values(const Op& op);
 
 // Kernels count in 32 bits, over as many images at a time as this allows. Throws Error (internal) if not even one can be counted.
 constexpr int64_t largest_count = (int64_t{1} << 31) - 1024;  // the end of the last tile still counts in 31 bits

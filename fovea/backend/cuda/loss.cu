@@ -4,6 +4,7 @@
 
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
+#include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
 
 namespace fovea::cuda {
@@ -27,11 +28,14 @@ struct Largest {
 };
 
 // The first of the largest. A NaN is never larger; in the first place nothing is larger than it.
-__device__ Largest largest_of(const float* x, int k) {
-  if (isnan(x[0])) return {x[0], 0};
+template <class T>
+__device__ Largest largest_of(const T* x, int k) {
+  if (isnan(widened(x[0]))) return {widened(x[0]), 0};
   Largest best = {-INFINITY, k};
-  for (int i = lane(); i < k; i += warp_threads)
-    if (x[i] > best.value || (x[i] == best.value && i < best.index)) best = {x[i], i};
+  for (int i = lane(); i < k; i += warp_threads) {
+    const float value = widened(x[i]);
+    if (value > best.value || (value == best.value && i < best.index)) best = {value, i};
+  }
   for (int offset = warp_threads / 2; offset > 0; offset /= 2) {
     const Largest other = {__shfl_xor_sync(whole_warp, best.value, offset), __shfl_xor_sync(whole_warp, best.index, offset)};
     if (other.value > best.value || (other.value == best.value && other.index < best.index)) best = other;
@@ -46,6 +50,17 @@ ClassWeights class_weights_of(const std::vector<float>& weights) {
 }
 const float* pointer_to(const ClassWeights& weights) { return weights ? static_cast<const float*>(weights->data()) : nullptr; }
 __device__ float weight_of(const float* weights, int32_t t) { return weights == nullptr ? 1 : weights[t]; }
+
+// What a gradient is divided by, and multiplied with.
+struct Divisor {
+  float value;
+  const LossScale* loss_scale;  // nullptr: none
+  __device__ float scale() const { return loss_scale == nullptr ? 1 : loss_scale->scale; }
+};
+template <class Op>
+Divisor divisor_of(const Op& op, const Buffers& buffers) {
+  return {static_cast<float>(op.divisor), op.scaling == Scaling::dynamic ? input_of<LossScale>(buffers, 2) : nullptr};
+}
 
 struct SoftmaxRule {
   int k;
@@ -65,47 +80,52 @@ struct Powers {
   Largest largest;
   float others, sum;
 };
-__device__ Powers powers_of(const float* x, int k) {
+template <class T>
+__device__ Powers powers_of(const T* x, int k) {
   Powers powers;
   powers.largest = largest_of(x, k);
   float others = 0;
   for (int i = lane(); i < k; i += warp_threads)
-    if (i != powers.largest.index) others += expf(x[i] - powers.largest.value);
+    if (i != powers.largest.index) others += expf(widened(x[i]) - powers.largest.value);
   powers.others = sum_of_lanes(others);
   powers.sum = powers.others + expf(powers.largest.value - powers.largest.value);  // not 1 where it is infinite
   return powers;
 }
 
-__device__ float softmax_loss(const SoftmaxRule& rule, const float* x, int32_t t, const Powers& powers) {
+template <class T>
+__device__ float softmax_loss(const SoftmaxRule& rule, const T* x, int32_t t, const Powers& powers) {
   if (t == ignored_label) return 0;
   const float log_sum = log1pf(powers.others);
   float sum = 0;  // terms with a target of 0 too: 0 times infinity is NaN
   for (int i = lane(); i < rule.k; i += warp_threads)
-    sum += ((i == t ? rule.label : 0) + rule.other) * (log_sum + (powers.largest.value - x[i]));
+    sum += ((i == t ? rule.label : 0) + rule.other) * (log_sum + (powers.largest.value - widened(x[i])));
   return weight_of(rule.weights, t) * sum_of_lanes(sum);
 }
 
-__device__ void write_softmax_gradient(const SoftmaxRule& rule, const float* x, int32_t t, const Powers& powers, float divisor, float* dx) {
+template <class T>
+__device__ void write_softmax_gradient(const SoftmaxRule& rule, const T* x, int32_t t, const Powers& powers, const Divisor& divisor,
+                                       T* dx) {
   for (int i = lane(); i < rule.k; i += warp_threads) {
-    float gradient = expf(x[i] - powers.largest.value) / powers.sum;
+    float gradient = expf(widened(x[i]) - powers.largest.value) / powers.sum;
     if (i == t) gradient = i == powers.largest.index ? rule.smoothing - powers.others / powers.sum : gradient - rule.label;
-    dx[i] = t == ignored_label ? 0 : weight_of(rule.weights, t) * (gradient - rule.other) / divisor;
+    dx[i] = narrowed<T>(t == ignored_label ? 0 : weight_of(rule.weights, t) * (gradient - rule.other) / divisor.value * divisor.scale());
   }
 }
 
-__global__ void __launch_bounds__(block_threads)
-    softmax_forward(SoftmaxRule rule, int64_t n, const float* x, const int32_t* t, float* loss) {
+template <class T>
+__global__ void __launch_bounds__(block_threads) softmax_forward(SoftmaxRule rule, int64_t n, const T* x, const int32_t* t, float* loss) {
   for (int64_t i = int64_t{blockIdx.x} * block_warps + warp(); i < n; i += int64_t{gridDim.x} * block_warps) {
-    const float* logits = x + i * rule.k;
+    const T* logits = x + i * rule.k;
     const float value = softmax_loss(rule, logits, t[i], powers_of(logits, rule.k));
     if (lane() == 0) loss[i] = value;
   }
 }
 
+template <class T>
 __global__ void __launch_bounds__(block_threads)
-    softmax_backward(SoftmaxRule rule, int64_t n, const float* x, const int32_t* t, float divisor, float* dx) {
+    softmax_backward(SoftmaxRule rule, int64_t n, const T* x, const int32_t* t, Divisor divisor, T* dx) {
   for (int64_t i = int64_t{blockIdx.x} * block_warps + warp(); i < n; i += int64_t{gridDim.x} * block_warps) {
-    const float* logits = x + i * rule.k;
+    const T* logits = x + i * rule.k;
     write_softmax_gradient(rule, logits, t[i], powers_of(logits, rule.k), divisor, dx + i * rule.k);
   }
 }
@@ -116,31 +136,34 @@ struct BinaryRule {
   __device__ float target(int32_t t) const { return (1 - smoothing) * static_cast<float>(t) + smoothing / 2; }
 };
 
+template <class T>
 __global__ void __launch_bounds__(block_threads)
-    binary_forward(BinaryRule rule, int64_t n, const float* logits, const int32_t* t, float* loss) {
+    binary_forward(BinaryRule rule, int64_t n, const T* logits, const int32_t* t, float* loss) {
   for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < n; i += int64_t{gridDim.x} * block_threads) {
-    const float x = logits[i], target = rule.target(t[i]);
+    const float x = widened(logits[i]), target = rule.target(t[i]);
     // max(x, 0) - x t without cancellation: x (1 - t) or -x t
     const float line = x > 0 ? x * (1 - target) : -x * target;
     loss[i] = t[i] == ignored_label ? 0 : weight_of(rule.weights, t[i]) * (line + log1pf(expf(-fabsf(x))));
   }
 }
 
+template <class T>
 __global__ void __launch_bounds__(block_threads)
-    binary_backward(BinaryRule rule, int64_t n, const float* logits, const int32_t* t, float divisor, float* dx) {
+    binary_backward(BinaryRule rule, int64_t n, const T* logits, const int32_t* t, Divisor divisor, T* dx) {
   for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < n; i += int64_t{gridDim.x} * block_threads) {
-    const float x = logits[i], target = rule.target(t[i]);
+    const float x = widened(logits[i]), target = rule.target(t[i]);
     const float power = expf(-fabsf(x));
     // sigmoid - t: for x > 0 as (1 - t) - sigmoid(-x), so that it stays exact where the answer is nearly certain
     const float gradient = x > 0 ? (1 - target) - power / (1 + power) : power / (1 + power) - target;
-    dx[i] = t[i] == ignored_label ? 0 : weight_of(rule.weights, t[i]) * gradient / divisor;
+    dx[i] = narrowed<T>(t[i] == ignored_label ? 0 : weight_of(rule.weights, t[i]) * gradient / divisor.value * divisor.scale());
   }
 }
 
 // ---- score ----
 
+template <class T>
 struct Answers {
-  const float* x;
+  const T* x;
   const int32_t* t;
   int64_t n;
   int k;
@@ -182,24 +205,26 @@ __device__ void add_to_metrics(const Tally& tally, Metrics* metrics) {
   *metrics = sum;
 }
 
-__global__ void __launch_bounds__(score_threads) score(Answers answers, const float* loss, Metrics* metrics) {
+template <class T>
+__global__ void __launch_bounds__(score_threads) score(Answers<T> answers, const float* loss, Metrics* metrics) {
   Tally tally;
   for (int64_t i = warp(); i < answers.n; i += score_warps) {
     const int32_t t = answers.t[i];
     if (t == ignored_label) continue;
-    const float* x = answers.x + i * answers.k;
-    const int answer = answers.k == 1 ? x[0] > 0 : largest_of(x, answers.k).index;
+    const T* x = answers.x + i * answers.k;
+    const int answer = answers.k == 1 ? widened(x[0]) > 0 : largest_of(x, answers.k).index;
     tally.add(loss[i], answer == t);
   }
   add_to_metrics(tally, metrics);
 }
 
+template <class T>
 __global__ void __launch_bounds__(score_threads)
-    scored_softmax(SoftmaxRule rule, Answers answers, float divisor, Metrics* metrics, float* dx) {
+    scored_softmax(SoftmaxRule rule, Answers<T> answers, Divisor divisor, Metrics* metrics, T* dx) {
   Tally tally;
   for (int64_t i = warp(); i < answers.n; i += score_warps) {
     const int32_t t = answers.t[i];
-    const float* x = answers.x + i * rule.k;
+    const T* x = answers.x + i * rule.k;
     const Powers powers = powers_of(x, rule.k);
     const float loss = softmax_loss(rule, x, t, powers);
     if (t != ignored_label) tally.add(loss, powers.largest.index == t);
@@ -209,84 +234,79 @@ __global__ void __launch_bounds__(score_threads)
 }
 
 template <class Op>
-void require_rows(const Op& op, const Types& types, int64_t k) {
-  require_float(op, types);
+DType require_rows(const Op& op, int64_t k) {
   require_countable(op, k);
+  return require_values(op);
 }
 
 }  // namespace
 
 template <>
 KernelPtr Kernels::make(const SoftmaxCrossEntropyForward& op, const Limits&) {
-  require_rows(op, op.types, op.k);
-  return kernel(
-      "a warp an image", op,
-      [weights = class_weights_of(op.class_weights)](const SoftmaxCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
-        softmax_forward<<<blocks_for(o.n, block_warps), block_threads, 0, launch.stream>>>(
-            SoftmaxRule(o, weights), o.n, input(buffers, 0), input_of<int32_t>(buffers, 1), output(buffers, 0));
-        check_launch("softmax_cross_entropy_forward");
-      });
+  return with_values(require_rows(op, op.k), [&, weights = class_weights_of(op.class_weights)]<class T>(T) {
+    return kernel("a warp an image", op, [weights](const SoftmaxCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
+      softmax_forward<<<blocks_for(o.n, block_warps), block_threads, 0, launch.stream>>>(
+          SoftmaxRule(o, weights), o.n, input_of<T>(buffers, 0), input_of<int32_t>(buffers, 1), output(buffers, 0));
+      check_launch("softmax_cross_entropy_forward");
+    });
+  });
 }
 
 template <>
 KernelPtr Kernels::make(const SoftmaxCrossEntropyBackward& op, const Limits&) {
-  require_rows(op, op.forward.types, op.forward.k);
-  return kernel("a warp an image", op,
-                [weights = class_weights_of(op.forward.class_weights)](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers,
-                                                                       const Launch& launch) {
-                  softmax_backward<<<blocks_for(o.forward.n, block_warps), block_threads, 0, launch.stream>>>(
-                      SoftmaxRule(o.forward, weights), o.forward.n, input(buffers, 0), input_of<int32_t>(buffers, 1),
-                      static_cast<float>(o.divisor), output(buffers, 0));
-                  check_launch("softmax_cross_entropy_backward");
-                });
+  return with_values(require_rows(op, op.forward.k), [&, weights = class_weights_of(op.forward.class_weights)]<class T>(T) {
+    return kernel("a warp an image", op, [weights](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
+      softmax_backward<<<blocks_for(o.forward.n, block_warps), block_threads, 0, launch.stream>>>(
+          SoftmaxRule(o.forward, weights), o.forward.n, input_of<T>(buffers, 0), input_of<int32_t>(buffers, 1), divisor_of(o, buffers),
+          output_of<T>(buffers, 0));
+      check_launch("softmax_cross_entropy_backward");
+    });
+  });
 }
 
 template <>
 KernelPtr Kernels::make(const BinaryCrossEntropyForward& op, const Limits&) {
-  require_float(op, op.types);
-  return kernel(
-      "element by element", op,
-      [weights = class_weights_of(op.class_weights)](const BinaryCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
-        binary_forward<<<blocks_for(o.n), block_threads, 0, launch.stream>>>(
-            BinaryRule{o.smoothing, pointer_to(weights)}, o.n, input(buffers, 0), input_of<int32_t>(buffers, 1), output(buffers, 0));
-        check_launch("binary_cross_entropy_forward");
-      });
+  return with_values(require_values(op), [&, weights = class_weights_of(op.class_weights)]<class T>(T) {
+    return kernel("element by element", op, [weights](const BinaryCrossEntropyForward& o, const Buffers& buffers, const Launch& launch) {
+      binary_forward<<<blocks_for(o.n), block_threads, 0, launch.stream>>>(
+          BinaryRule{o.smoothing, pointer_to(weights)}, o.n, input_of<T>(buffers, 0), input_of<int32_t>(buffers, 1), output(buffers, 0));
+      check_launch("binary_cross_entropy_forward");
+    });
+  });
 }
 
 template <>
 KernelPtr Kernels::make(const BinaryCrossEntropyBackward& op, const Limits&) {
-  require_float(op, op.forward.types);
-  return kernel("element by element", op,
-                [weights = class_weights_of(op.forward.class_weights)](const BinaryCrossEntropyBackward& o, const Buffers& buffers,
-                                                                       const Launch& launch) {
-                  binary_backward<<<blocks_for(o.forward.n), block_threads, 0, launch.stream>>>(
-                      BinaryRule{o.forward.smoothing, pointer_to(weights)}, o.forward.n, input(buffers, 0), input_of<int32_t>(buffers, 1),
-                      static_cast<float>(o.divisor), output(buffers, 0));
-                  check_launch("binary_cross_entropy_backward");
-                });
+  return with_values(require_values(op), [&, weights = class_weights_of(op.forward.class_weights)]<class T>(T) {
+    return kernel("element by element", op, [weights](const BinaryCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
+      binary_backward<<<blocks_for(o.forward.n), block_threads, 0, launch.stream>>>(
+          BinaryRule{o.forward.smoothing, pointer_to(weights)}, o.forward.n, input_of<T>(buffers, 0), input_of<int32_t>(buffers, 1),
+          divisor_of(o, buffers), output_of<T>(buffers, 0));
+      check_launch("binary_cross_entropy_backward");
+    });
+  });
 }
 
 template <>
 KernelPtr Kernels::make(const Score& op, const Limits&) {
-  require_rows(op, op.types, op.k);
-  return kernel("one block", op, [](const Score& o, const Buffers& buffers, const Launch& launch) {
-    const Answers answers = {input(buffers, 0), input_of<int32_t>(buffers, 1), o.n, static_cast<int>(o.k)};
-    score<<<1, score_threads, 0, launch.stream>>>(answers, input(buffers, 2), output_of<Metrics>(buffers, 0));
-    check_launch("score");
+  return with_values(require_rows(op, op.k), [&]<class T>(T) {
+    return kernel("one block", op, [](const Score& o, const Buffers& buffers, const Launch& launch) {
+      const Answers<T> answers = {input_of<T>(buffers, 0), input_of<int32_t>(buffers, 1), o.n, static_cast<int>(o.k)};
+      score<<<1, score_threads, 0, launch.stream>>>(answers, input(buffers, 2), output_of<Metrics>(buffers, 0));
+      check_launch("score");
+    });
   });
 }
 
 KernelPtr scored_softmax_cross_entropy(const SoftmaxCrossEntropyBackward& op) {
-  require_rows(op, op.forward.types, op.forward.k);
-  return kernel("one block", op,
-                [weights = class_weights_of(op.forward.class_weights)](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers,
-                                                                       const Launch& launch) {
-                  const Answers answers = {input(buffers, 0), input_of<int32_t>(buffers, 1), o.forward.n, static_cast<int>(o.forward.k)};
-                  scored_softmax<<<1, score_threads, 0, launch.stream>>>(SoftmaxRule(o.forward, weights), answers,
-                                                                         static_cast<float>(o.divisor), output_of<Metrics>(buffers, 0),
-                                                                         output(buffers, 1));
-                  check_launch("scored_softmax_cross_entropy");
-                });
+  return with_values(require_rows(op, op.forward.k), [&, weights = class_weights_of(op.forward.class_weights)]<class T>(T) {
+    return kernel("one block", op, [weights](const SoftmaxCrossEntropyBackward& o, const Buffers& buffers, const Launch& launch) {
+      const Answers<T> answers = {input_of<T>(buffers, 0), input_of<int32_t>(buffers, 1), o.forward.n, static_cast<int>(o.forward.k)};
+      scored_softmax<<<1, score_threads, 0, launch.stream>>>(SoftmaxRule(o.forward, weights), answers, divisor_of(o, buffers),
+                                                             output_of<Metrics>(buffers, 0), output_of<T>(buffers, 1));
+      check_launch("scored_softmax_cross_entropy");
+    });
+  });
 }
 
 }  // namespace fovea::cuda

@@ -90,11 +90,12 @@ Product in_parts(Product product, int parts) {
 }
 
 template <int width>
-Product best_product(Product product) {
+Product best_product(Product product, Tiles tiles) {
   Product best;
   double least = std::numeric_limits<double>::infinity();
   const int most_parts = std::clamp((product.k + tile_k - 1) / tile_k / least_tiles_per_part, 1, 1024);
   for (int i = 0; i < tile_count<width>; ++i) {
+    if (tiles == Tiles::few && !is_of_few<width>(i)) continue;
     const Tile& tile = width == 4 ? wide_tiles[i] : narrow_tiles[i];
     product.tile = i, product.tile_m = tile.m, product.tile_n = tile.n;
     for (int parts = 1; parts <= most_parts; parts += (parts + 3) / 4) {
@@ -112,7 +113,7 @@ Product best_product(Product product) {
 
 Product plan_product(const ProductSizes& sizes) {
   const Product product = {.m = sizes.m, .n = sizes.n, .k = sizes.k, .groups = sizes.groups, .width = sizes.width};
-  return sizes.width == Width::four ? best_product<4>(product) : best_product<1>(product);
+  return sizes.width == Width::four ? best_product<4>(product, sizes.tiles) : best_product<1>(product, sizes.tiles);
 }
 
 std::string Product::text() const {

@@ -14,7 +14,8 @@ inline Finish finish_of(Activation activation) { return static_cast<Finish>(stat
 
 // Where the elements of a product go and what is done to each: bias, activation, overwriting or adding.
 struct Epilogue {
-  float* out = nullptr;
+  void* out = nullptr;
+  DType type = DType::f32;  // of the elements there
   int stride_m = 0, stride_n = 1;
   int group = 0;  // from one group's output to the next one's
   Into into = Into::overwrite;
@@ -52,12 +53,21 @@ struct Product {
   std::string text() const;  // "128x16 tiles, sum in 9 parts"
 };
 
+// Operands of 16 bits have a kernel for two tiles of each width alone.
+enum class Tiles : uint8_t { all, few };
+template <int width>
+inline constexpr bool is_of_few(int which) {
+  return width == 4 ? which == 3 || which == 4 : which == 0 || which == 3;
+}
+
 // The sizes of a product that is to be planned. `width` is four only where every size along which operands or output are read so is a
 // multiple of 4.
 struct ProductSizes {
   int m, n, k, groups = 1;
   Width width = Width::one;
+  Tiles tiles = Tiles::all;
 };
+inline Tiles tiles_for(DType operands) { return operands == DType::f32 ? Tiles::all : Tiles::few; }
 Product plan_product(const ProductSizes& sizes);
 
 // workspace: (parts, groups, m, n). Adds the parts in a fixed order and finishes the elements.

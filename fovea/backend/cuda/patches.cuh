@@ -12,8 +12,10 @@ constexpr int outside = -(1 << 30);  // with any place added still negative, and
 __device__ inline int wrapped(unsigned offset) { return static_cast<int>(offset); }
 
 // A pixel is (image, p, q), a tap (r, s, c within the group); the element is x(image, p stride - pad + r dilation, ..., c).
+template <class T>
 struct Patches {
-  const float* data;
+  using Value = T;
+  const T* data;
   int pixels, taps;
   int h, w, c, image;  // c of all groups; image = h w c
   int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
@@ -39,30 +41,34 @@ struct Patches {
     const int of_h = rs.quotient * dilation_h, of_w = rs.remainder * dilation_w;
     return make_int4(wrapped(static_cast<unsigned>(place.remainder) + static_cast<unsigned>(offset(of_h, of_w))), of_h, of_w, 0);
   }
-  __device__ const float* at(int4 a, int4 b) const {
+  __device__ const T* at(int4 a, int4 b) const {
     if (static_cast<unsigned>(a.y + b.y) >= static_cast<unsigned>(h) || static_cast<unsigned>(a.z + b.z) >= static_cast<unsigned>(w))
       return nullptr;
     return data + wrapped(static_cast<unsigned>(a.x) + static_cast<unsigned>(b.x));
   }
 };
 
-struct PatchesByPixel : Patches {
+template <class T>
+struct PatchesByPixel : Patches<T> {
   static constexpr Along along = Along::k;
-  __device__ int4 row(int i) const { return pixel(i); }
-  __device__ int4 column(int k) const { return tap(k); }
+  __device__ int4 row(int i) const { return this->pixel(i); }
+  __device__ int4 column(int k) const { return this->tap(k); }
 };
 
-struct PatchesByTap : Patches {
+template <class T>
+struct PatchesByTap : Patches<T> {
   static constexpr Along along = Along::row;
-  __device__ int4 row(int i) const { return tap(i); }
-  __device__ int4 column(int k) const { return pixel(k); }
+  __device__ int4 row(int i) const { return this->tap(i); }
+  __device__ int4 column(int k) const { return this->pixel(k); }
 };
 
 // Row (image, h, w), column (r, s, k within the group): dy at the output whose tap (r, s) lies on (h, w), where there is one. With strides
 // of 1 these are Patches too, of dy, with padding and dilation backwards.
+template <class T>
 struct SpreadOutputs {
   static constexpr Along along = Along::k;
-  const float* data;
+  using Value = T;
+  const T* data;
   int pixels, taps;
   int p, q, k, image;  // k of all groups; image = p q k
   int pad_top, pad_left, dilation_h, dilation_w;
@@ -82,7 +88,7 @@ struct SpreadOutputs {
     const Divided rs = by_s.divide(place.quotient);
     return make_int4(place.remainder, -rs.quotient * dilation_h, -rs.remainder * dilation_w, 0);
   }
-  __device__ const float* at(int4 a, int4 b) const {
+  __device__ const T* at(int4 a, int4 b) const {
     const int from_h = a.y + b.y, from_w = a.z + b.z;
     if (from_h < 0 || from_w < 0) return nullptr;
     const Divided in_h = by_stride_h.divide(from_h), in_w = by_stride_w.divide(from_w);
@@ -92,9 +98,11 @@ struct SpreadOutputs {
 };
 
 // Row c, column (r, s, k within the group): w(k, r, s, c).
+template <class T>
 struct FilterByChannel {
   static constexpr Along along = Along::row;
-  const float* data;
+  using Value = T;
+  const T* data;
   int channels, taps;
   int filter;  // r s c of one output channel
   int group;
@@ -107,7 +115,7 @@ struct FilterByChannel {
     const Divided place = by_k.divide(i);
     return make_int4(place.remainder * filter + place.quotient * channels, 0, 0, 0);
   }
-  __device__ const float* at(int4 a, int4 b) const { return (a.y | b.y) < 0 ? nullptr : data + (a.x + b.x); }
+  __device__ const T* at(int4 a, int4 b) const { return (a.y | b.y) < 0 ? nullptr : data + (a.x + b.x); }
 };
 
 }  // namespace fovea::cuda

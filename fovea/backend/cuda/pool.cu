@@ -1,12 +1,14 @@
-// Pooling: the largest or the mean of each window, a thread for each element of the result; padding is never the largest.
+// Pooling: the largest or the mean of each window, a thread for one or several neighbouring channels of the result; padding is never the
+// largest.
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/divider.h"
+#include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
 
 namespace fovea::cuda {
 namespace {
 
-// A pooling in 32 bits, of as many images as a launch takes.
+// A pooling in 32 bits, of as many images as a launch takes, `width` channels to a thread.
 struct Pool {
   int images, h, w, c, p, q, r, s;
   int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
@@ -14,7 +16,7 @@ struct Pool {
   CountPadding count_padding = CountPadding::no;
   Divider by_c, by_q, by_p, by_w, by_h, by_stride_h, by_stride_w;
 
-  Pool(const PoolShape& shape, int count)
+  Pool(const PoolShape& shape, int count, int width)
       : images(count),
         h(static_cast<int>(shape.h)),
         w(static_cast<int>(shape.w)),
@@ -31,7 +33,7 @@ struct Pool {
         dilation_w(static_cast<int>(shape.window.dilation_w)),
         end_h(static_cast<int>(shape.h + shape.window.pad_bottom)),
         end_w(static_cast<int>(shape.w + shape.window.pad_right)),
-        by_c(c),
+        by_c(c / width),
         by_q(q),
         by_p(p),
         by_w(w),
@@ -62,28 +64,34 @@ struct Pool {
 struct Place {
   int image, line, column, c;
 };
-__device__ Place output_place(const Pool& pool, int element) {
-  const Divided pixel = pool.by_c.divide(element);
+// Of the piece of `width` channels.
+template <int width>
+__device__ Place output_place(const Pool& pool, int piece) {
+  const Divided pixel = pool.by_c.divide(piece);
   const Divided line = pool.by_q.divide(pixel.quotient);
   const Divided image = pool.by_p.divide(line.quotient);
-  return {image.quotient, image.remainder, line.remainder, pixel.remainder};
+  return {image.quotient, image.remainder, line.remainder, pixel.remainder * width};
 }
-__device__ Place input_place(const Pool& pool, int element) {
-  const Divided pixel = pool.by_c.divide(element);
+template <int width>
+__device__ Place input_place(const Pool& pool, int piece) {
+  const Divided pixel = pool.by_c.divide(piece);
   const Divided line = pool.by_w.divide(pixel.quotient);
   const Divided image = pool.by_h.divide(line.quotient);
-  return {image.quotient, image.remainder, line.remainder, pixel.remainder};
+  return {image.quotient, image.remainder, line.remainder, pixel.remainder * width};
 }
 
-// The inputs in the window of an output: body(position in the window, value).
-template <class Body>
-__device__ void for_each_input(const Pool& pool, const Place& out, const float* x, Body body) {
+// The inputs in the window of an output: body(position in the window, values).
+template <int width, class T, class Body>
+__device__ void for_each_input(const Pool& pool, const Place& out, const T* x, Body body) {
   for (int r = 0; r < pool.r; ++r) {
     const int h = out.line * pool.stride_h - pool.pad_top + r * pool.dilation_h;
     if (!Pool::inside(h, pool.h)) continue;
     for (int s = 0; s < pool.s; ++s) {
       const int w = out.column * pool.stride_w - pool.pad_left + s * pool.dilation_w;
-      if (Pool::inside(w, pool.w)) body(r * pool.s + s, x[((out.image * pool.h + h) * pool.w + w) * pool.c + out.c]);
+      if (!Pool::inside(w, pool.w)) continue;
+      float values[width];
+      copy<width>(x + ((out.image * pool.h + h) * pool.w + w) * pool.c + out.c, values);
+      body(r * pool.s + s, values);
     }
   }
 }
@@ -106,102 +114,155 @@ __device__ void for_each_output(const Pool& pool, const Place& in, Body body) {
   }
 }
 
-template <class Argmax>
-__global__ void __launch_bounds__(block_threads) max_forward(Pool pool, const float* x, float* y, Argmax* argmax) {
-  const int64_t element = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+// Several places of maxima in one access.
+template <class Argmax, int width>
+struct alignas(sizeof(Argmax) * width) Places {
+  Argmax at[width];
+};
+
+template <int width, class T, class Argmax>
+__global__ void __launch_bounds__(block_threads) max_forward(Pool pool, const T* x, T* y, Argmax* argmax) {
+  const int64_t element = (int64_t{blockIdx.x} * block_threads + threadIdx.x) * width;
   if (element >= pool.outputs()) return;
-  float largest = 0;
-  int place = -1;
-  for_each_input(pool, output_place(pool, static_cast<int>(element)), x, [&](int position, float value) {
-    if (place >= 0 && !(value > largest || (isnan(value) && !isnan(largest)))) return;
-    largest = value;
-    place = position;
+  float largest[width] = {};
+  Places<Argmax, width> places;
+  bool first = true;
+  for_each_input<width>(pool, output_place<width>(pool, static_cast<int>(element / width)), x, [&](int position, const float* values) {
+#pragma unroll
+    for (int j = 0; j < width; ++j) {
+      if (!first && !(values[j] > largest[j] || (isnan(values[j]) && !isnan(largest[j])))) continue;
+      largest[j] = values[j];
+      places.at[j] = static_cast<Argmax>(position);
+    }
+    first = false;
   });
-  y[element] = largest;
-  if (argmax != nullptr) argmax[element] = static_cast<Argmax>(place);
+  put<width>(largest, y + element);
+  if (argmax != nullptr) *reinterpret_cast<Places<Argmax, width>*>(argmax + element) = places;
 }
 
-template <class Argmax>
-__global__ void __launch_bounds__(block_threads) max_backward(Pool pool, Into into, const float* dy, const Argmax* argmax, float* dx) {
-  const int64_t element = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+// Adds the sums to what stands there, or puts them there.
+template <int width, class T>
+__device__ void leave(Into into, float (&sums)[width], T* dx) {
+  float before[width] = {};
+  if (into == Into::add) copy<width>(dx, before);
+#pragma unroll
+  for (int j = 0; j < width; ++j) before[j] += sums[j];
+  put<width>(before, dx);
+}
+
+template <int width, class T, class Argmax>
+__global__ void __launch_bounds__(block_threads) max_backward(Pool pool, Into into, const T* dy, const Argmax* argmax, T* dx) {
+  const int64_t element = (int64_t{blockIdx.x} * block_threads + threadIdx.x) * width;
   if (element >= pool.inputs()) return;
-  float sum = 0;
-  for_each_output(pool, input_place(pool, static_cast<int>(element)), [&](int position, int, int, int out) {
-    if (argmax[out] == position) sum += dy[out];
+  float sums[width] = {};
+  for_each_output(pool, input_place<width>(pool, static_cast<int>(element / width)), [&](int position, int, int, int out) {
+    const Places<Argmax, width> places = *reinterpret_cast<const Places<Argmax, width>*>(argmax + out);
+    float values[width];
+    copy<width>(dy + out, values);
+#pragma unroll
+    for (int j = 0; j < width; ++j)
+      if (places.at[j] == position) sums[j] += values[j];
   });
-  dx[element] = into == Into::add ? dx[element] + sum : sum;
+  leave<width>(into, sums, dx + element);
 }
 
-__global__ void __launch_bounds__(block_threads) avg_forward(Pool pool, const float* x, float* y) {
-  const int64_t element = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+template <int width, class T>
+__global__ void __launch_bounds__(block_threads) avg_forward(Pool pool, const T* x, T* y) {
+  const int64_t element = (int64_t{blockIdx.x} * block_threads + threadIdx.x) * width;
   if (element >= pool.outputs()) return;
-  const Place place = output_place(pool, static_cast<int>(element));
-  float sum = 0;
-  for_each_input(pool, place, x, [&](int, float value) { sum += value; });
-  y[element] = sum / pool.divisor(place.line, place.column);
+  const Place place = output_place<width>(pool, static_cast<int>(element / width));
+  float sums[width] = {};
+  for_each_input<width>(pool, place, x, [&](int, const float* values) {
+#pragma unroll
+    for (int j = 0; j < width; ++j) sums[j] += values[j];
+  });
+  const float divisor = pool.divisor(place.line, place.column);
+#pragma unroll
+  for (int j = 0; j < width; ++j) sums[j] = sums[j] / divisor;
+  put<width>(sums, y + element);
 }
 
-__global__ void __launch_bounds__(block_threads) avg_backward(Pool pool, Into into, const float* dy, float* dx) {
-  const int64_t element = int64_t{blockIdx.x} * block_threads + threadIdx.x;
+template <int width, class T>
+__global__ void __launch_bounds__(block_threads) avg_backward(Pool pool, Into into, const T* dy, T* dx) {
+  const int64_t element = (int64_t{blockIdx.x} * block_threads + threadIdx.x) * width;
   if (element >= pool.inputs()) return;
-  float sum = 0;
-  for_each_output(pool, input_place(pool, static_cast<int>(element)),
-                  [&](int, int p, int q, int out) { sum += dy[out] / pool.divisor(p, q); });
-  dx[element] = into == Into::add ? dx[element] + sum : sum;
+  float sums[width] = {};
+  for_each_output(pool, input_place<width>(pool, static_cast<int>(element / width)), [&](int, int p, int q, int out) {
+    const float divisor = pool.divisor(p, q);
+    float values[width];
+    copy<width>(dy + out, values);
+#pragma unroll
+    for (int j = 0; j < width; ++j) sums[j] += values[j] / divisor;
+  });
+  leave<width>(into, sums, dx + element);
 }
 
 int64_t input_elements(const PoolShape& shape) { return shape.h * shape.w * shape.c; }
 int64_t output_elements(const PoolShape& shape) { return shape.p() * shape.q() * shape.c; }
 int64_t elements_per_image(const PoolShape& shape) { return std::max(input_elements(shape), output_elements(shape)); }
 
-template <class Op, class Function>
-KernelPtr pool_kernel(const Op& op, Function function) {
-  require_float(op, op.types);
+template <class Op>
+DType require_pool(const Op& op) {
   require_countable(op, op.shape.window, op.shape.h, op.shape.w);
   require_countable(op, elements_per_image(op.shape));
-  return kernel("element by element", op, function);
+  return require_values(op);
 }
 
-template <class Argmax>
+std::string text_of(int width) { return width == 1 ? "element by element" : std::to_string(width) + " channels a thread"; }
+
+// make.operator()<T, width>(): with the type of the values, and as many channels to a thread as divide theirs.
+template <class Op, class Make>
+KernelPtr for_channels(const Op& op, Make make) {
+  return with_values(require_pool(op), [&]<class T>(T) -> KernelPtr {
+    constexpr int most = most_abreast<T>;
+    return op.shape.c % most == 0 ? make.template operator()<T, most>() : make.template operator()<T, 1>();
+  });
+}
+
+template <class T, int width, class Argmax>
 void max_pool_forward(const MaxPoolForward& op, const Buffers& buffers, const Launch& launch) {
   Argmax* argmax = buffers.out.size() > 1 ? output_of<Argmax>(buffers, 1) : nullptr;
   for_image_ranges(op.shape.n, elements_per_image(op.shape), [&](int64_t first, int images) {
-    const Pool pool(op.shape, images);
+    const Pool pool(op.shape, images, width);
     const int64_t to = first * output_elements(op.shape);
-    max_forward<<<blocks_of_each(pool.outputs()), block_threads, 0, launch.stream>>>(
-        pool, input(buffers, 0) + first * input_elements(op.shape), output(buffers, 0) + to, argmax == nullptr ? nullptr : argmax + to);
+    max_forward<width><<<blocks_of_each(pool.outputs(), width * block_threads), block_threads, 0, launch.stream>>>(
+        pool, input_of<T>(buffers, 0) + first * input_elements(op.shape), output_of<T>(buffers, 0) + to,
+        argmax == nullptr ? nullptr : argmax + to);
     check_launch("max_pool_forward");
   });
 }
 
-template <class Argmax>
+template <class T, int width, class Argmax>
 void max_pool_backward(const MaxPoolBackward& op, const Buffers& buffers, const Launch& launch) {
   for_image_ranges(op.shape.n, elements_per_image(op.shape), [&](int64_t first, int images) {
-    const Pool pool(op.shape, images);
+    const Pool pool(op.shape, images, width);
     const int64_t from = first * output_elements(op.shape);
-    max_backward<<<blocks_of_each(pool.inputs()), block_threads, 0, launch.stream>>>(pool, op.into, input(buffers, 0) + from,
-                                                                                     input_of<Argmax>(buffers, 1) + from,
-                                                                                     output(buffers, 0) + first * input_elements(op.shape));
+    max_backward<width><<<blocks_of_each(pool.inputs(), width * block_threads), block_threads, 0, launch.stream>>>(
+        pool, op.into, input_of<T>(buffers, 0) + from, input_of<Argmax>(buffers, 1) + from,
+        output_of<T>(buffers, 0) + first * input_elements(op.shape));
     check_launch("max_pool_backward");
   });
 }
 
+template <class T, int width>
 void avg_pool_forward(const AvgPoolForward& op, const Buffers& buffers, const Launch& launch) {
   for_image_ranges(op.shape.n, elements_per_image(op.shape), [&](int64_t first, int images) {
-    Pool pool(op.shape, images);
+    Pool pool(op.shape, images, width);
     pool.count_padding = op.count_padding;
-    avg_forward<<<blocks_of_each(pool.outputs()), block_threads, 0, launch.stream>>>(
-        pool, input(buffers, 0) + first * input_elements(op.shape), output(buffers, 0) + first * output_elements(op.shape));
+    avg_forward<width><<<blocks_of_each(pool.outputs(), width * block_threads), block_threads, 0, launch.stream>>>(
+        pool, input_of<T>(buffers, 0) + first * input_elements(op.shape), output_of<T>(buffers, 0) + first * output_elements(op.shape));
     check_launch("avg_pool_forward");
   });
 }
 
+template <class T, int width>
 void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, const Launch& launch) {
   for_image_ranges(op.shape.n, elements_per_image(op.shape), [&](int64_t first, int images) {
-    Pool pool(op.shape, images);
+    Pool pool(op.shape, images, width);
     pool.count_padding = op.count_padding;
-    avg_backward<<<blocks_of_each(pool.inputs()), block_threads, 0, launch.stream>>>(
-        pool, op.into, input(buffers, 0) + first * output_elements(op.shape), output(buffers, 0) + first * input_elements(op.shape));
+    avg_backward<width><<<blocks_of_each(pool.inputs(), width * block_threads), block_threads, 0, launch.stream>>>(
+        pool, op.into, input_of<T>(buffers, 0) + first * output_elements(op.shape),
+        output_of<T>(buffers, 0) + first * input_elements(op.shape));
     check_launch("avg_pool_backward");
   });
 }
@@ -210,21 +271,25 @@ void avg_pool_backward(const AvgPoolBackward& op, const Buffers& buffers, const 
 
 template <>
 KernelPtr Kernels::make(const MaxPoolForward& op, const Limits&) {
-  if (argmax_dtype(op.shape.window) == DType::u8) return pool_kernel(op, max_pool_forward<uint8_t>);
-  return pool_kernel(op, max_pool_forward<uint16_t>);
+  return for_channels(op, [&]<class T, int width>() {
+    if (argmax_dtype(op.shape.window) == DType::u16) return kernel(text_of(1), op, max_pool_forward<T, 1, uint16_t>);
+    return kernel(text_of(width), op, max_pool_forward<T, width, uint8_t>);
+  });
 }
 template <>
 KernelPtr Kernels::make(const MaxPoolBackward& op, const Limits&) {
-  if (argmax_dtype(op.shape.window) == DType::u8) return pool_kernel(op, max_pool_backward<uint8_t>);
-  return pool_kernel(op, max_pool_backward<uint16_t>);
+  return for_channels(op, [&]<class T, int width>() {
+    if (argmax_dtype(op.shape.window) == DType::u16) return kernel(text_of(1), op, max_pool_backward<T, 1, uint16_t>);
+    return kernel(text_of(width), op, max_pool_backward<T, width, uint8_t>);
+  });
 }
 template <>
 KernelPtr Kernels::make(const AvgPoolForward& op, const Limits&) {
-  return pool_kernel(op, avg_pool_forward);
+  return for_channels(op, [&]<class T, int width>() { return kernel(text_of(width), op, avg_pool_forward<T, width>); });
 }
 template <>
 KernelPtr Kernels::make(const AvgPoolBackward& op, const Limits&) {
-  return pool_kernel(op, avg_pool_backward);
+  return for_channels(op, [&]<class T, int width>() { return kernel(text_of(width), op, avg_pool_backward<T, width>); });
 }
 
 }  // namespace fovea::cuda

@@ -20,10 +20,11 @@ struct RowGrid {
   dim3 blocks() const { return dim3(columns(), static_cast<unsigned>(parts)); }
 };
 
-inline RowGrid row_grid(int64_t rows, int64_t c) {
+// `widest`: channels of a thread, where theirs are a multiple of it.
+inline RowGrid row_grid(int64_t rows, int64_t c, int widest = 4) {
   constexpr int64_t least_rows_per_thread = 8;
   constexpr int enough_blocks = 264;  // two for each multiprocessor of a large GPU; a constant, so that sums do not depend on the GPU
-  RowGrid grid{.rows = rows, .c = static_cast<int>(c), .width = c % 4 == 0 ? 4 : 1};
+  RowGrid grid{.rows = rows, .c = static_cast<int>(c), .width = c % widest == 0 ? widest : 1};
   while (grid.lanes / 2 * grid.width >= c) grid.lanes /= 2;
   const int64_t most = std::max<int64_t>(1, rows / (grid.lines() * least_rows_per_thread));
   const int64_t wished = std::max<int64_t>(1, enough_blocks / grid.columns());
@@ -46,11 +47,11 @@ __device__ inline int channel_of(const RowGrid& grid, unsigned column) {
   return (static_cast<int>(column) * grid.lanes + static_cast<int>(threadIdx.x)) * grid.width;
 }
 
-// Calls function with the width as a constant.
-template <class Function>
+// Calls function with the width, 1 or `most`, as a constant.
+template <int most = 4, class Function>
 void with_width(int width, Function function) {
-  if (width == 4)
-    function(std::integral_constant<int, 4>());
+  if (width == most)
+    function(std::integral_constant<int, most>());
   else
     function(std::integral_constant<int, 1>());
 }

@@ -2,7 +2,9 @@
 #include <span>
 
 #include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
+#include "fovea/backend/loss_scale.h"
 
 namespace fovea::cuda {
 namespace {
@@ -16,6 +18,7 @@ struct Chunk {
   float* m;
   float* v;
   float* average;
+  void* working;  // its copy in 16 bits; nullptr: none
   int elements;
   float decay, rate_scale;
 
@@ -124,8 +127,18 @@ struct Frame {
   const Chunk* chunks;
   const StepControl* control;
   Metrics* metrics;
+  LossScale* loss_scale;  // nullptr: none
   Clip clip;
   float ema_decay;
+  DType working;  // of the working copies
+
+  __device__ bool changes_nothing() const { return metrics->non_finite > 0 || (loss_scale != nullptr && loss_scale->overflow != 0); }
+  __device__ StepControl counted() const {
+    StepControl counted = *control;
+    counted.step = counted_steps(*control, loss_scale);
+    return counted;
+  }
+  __device__ float factor() const { return loss_scale == nullptr ? clip.factor() : clip.factor() / loss_scale->scale; }
 };
 
 // A gradient that is not finite raises the flag before anything moves.
@@ -136,25 +149,42 @@ __global__ void __launch_bounds__(block_threads) check_gradients(Frame frame) {
   for (int i = static_cast<int>(threadIdx.x); i < chunk_elements; i += block_threads)
     if (i < chunk.elements) bad |= !isfinite(chunk.dw[i]);
   if (frame.clip.norm != nullptr) bad |= !isfinite(*frame.clip.norm);
-  if (__syncthreads_or(bad) && threadIdx.x == 0)
+  if (!__syncthreads_or(bad) || threadIdx.x > 0) return;
+  if (frame.loss_scale != nullptr)
+    atomicMax(&frame.loss_scale->overflow, 1u);
+  else
     atomicMax(reinterpret_cast<unsigned long long*>(&frame.metrics->non_finite), 1ull);  // it is a flag: how many blocks does not matter
+}
+
+__device__ void write_working_copy(const Frame& frame, const Chunk& chunk, int i) {
+  if (chunk.working == nullptr) return;
+  if (frame.working == DType::bf16)
+    static_cast<BFloat16*>(chunk.working)[i] = narrowed<BFloat16>(chunk.w[i]);
+  else if (frame.working == DType::fp16)
+    static_cast<Float16*>(chunk.working)[i] = narrowed<Float16>(chunk.w[i]);
+  else
+    static_cast<float*>(chunk.working)[i] = chunk.w[i];
 }
 
 template <class Rule>
 __global__ void __launch_bounds__(block_threads) update(Rule rule, Frame frame) {
-  if (frame.metrics->non_finite > 0) {
-    if (blockIdx.x == 0 && threadIdx.x == 0 && frame.metrics->left_out == 0) frame.metrics->left_out = frame.control->step + 1ull;
+  if (frame.changes_nothing()) {
+    if (frame.metrics->non_finite > 0 && blockIdx.x == 0 && threadIdx.x == 0 && frame.metrics->left_out == 0)
+      frame.metrics->left_out = frame.control->step + 1ull;
     return;
   }
   __shared__ typename Rule::Step step;  // the powers of a step are the same for all: one thread takes them
   const Chunk chunk = frame.chunks[blockIdx.x];
-  if (threadIdx.x == 0) step = rule.step(*frame.control, chunk.rate_scale, frame.clip.factor());
+  if (threadIdx.x == 0) step = rule.step(frame.counted(), chunk.rate_scale, frame.factor());
   __syncthreads();
 #pragma unroll
   for (int i = static_cast<int>(threadIdx.x); i < chunk_elements; i += block_threads)
-    if (i < chunk.elements) rule.apply(step, chunk, i);
+    if (i < chunk.elements) {
+      rule.apply(step, chunk, i);
+      write_working_copy(frame, chunk, i);
+    }
   if (chunk.average == nullptr) return;
-  const float steps = static_cast<float>(frame.control->step), decay = fminf(frame.ema_decay, (1 + steps) / (10 + steps));
+  const float steps = static_cast<float>(frame.counted().step), decay = fminf(frame.ema_decay, (1 + steps) / (10 + steps));
   for (int i = static_cast<int>(threadIdx.x); i < chunk.elements; i += block_threads)
     chunk.average[i] = fmaf(decay, chunk.average[i], (1 - decay) * chunk.w[i]);
 }
@@ -169,8 +199,8 @@ struct Norm {
   int c, first, count;  // of its Statistics
 };
 
-__global__ void __launch_bounds__(block_threads) move_running(const Norm* norms, const Statistics* statistics, const Metrics* metrics) {
-  if (metrics->non_finite > 0) return;
+__global__ void __launch_bounds__(block_threads) move_running(const Norm* norms, const Statistics* statistics, Frame frame) {
+  if (frame.changes_nothing()) return;
   const Norm norm = norms[blockIdx.x];
   for (int i = norm.first; i < norm.first + norm.count; ++i) {
     const Statistics from = statistics[i];
@@ -179,6 +209,15 @@ __global__ void __launch_bounds__(block_threads) move_running(const Norm* norms,
       from.mean[c] = fmaf(from.momentum, from.batch_mean[c], rest * from.mean[c]);
       from.variance[c] = fmaf(from.momentum, from.unbias * from.batch_variance[c], rest * from.variance[c]);
     }
+  }
+}
+
+__global__ void follow_loss_scale(Frame frame) {
+  if (frame.metrics->non_finite > 0) {
+    frame.loss_scale->overflow = 0;
+  } else if (!follow_gradients(*frame.loss_scale)) {
+    frame.metrics->non_finite = 1;
+    frame.metrics->left_out = frame.control->step + 1ull;
   }
 }
 
@@ -197,11 +236,14 @@ class UpdateKernel final : public Kernel {
     chunk_count_ = static_cast<unsigned>(chunks.size());
     chunks_ = table_of(chunks);
     make_norms(buffers);
-    frame_ = {.chunks = static_cast<const Chunk*>(chunks_->data()),
-              .control = input_of<StepControl>(buffers, 0),
-              .metrics = static_cast<Metrics*>(buffers.in[1].data),
-              .clip = {op_.clip_norm > 0 ? input(buffers, places_of(op_).norm) : nullptr, op_.clip_norm},
-              .ema_decay = op_.ema_decay};
+    frame_ = {
+        .chunks = static_cast<const Chunk*>(chunks_->data()),
+        .control = input_of<StepControl>(buffers, 0),
+        .metrics = static_cast<Metrics*>(buffers.in[1].data),
+        .loss_scale = op_.scaling == Scaling::dynamic ? static_cast<LossScale*>(buffers.out[places_of(op_).loss_scale].data) : nullptr,
+        .clip = {op_.clip_norm > 0 ? input(buffers, places_of(op_).norm) : nullptr, op_.clip_norm},
+        .ema_decay = op_.ema_decay,
+        .working = op_.types.x};
   }
 
   void run(Stream& stream) override {
@@ -213,13 +255,19 @@ class UpdateKernel final : public Kernel {
       if (const AdamW* adam_w = std::get_if<AdamW>(&op_.rule)) launch(AdamRule(*adam_w), stream);
       if (const RmsProp* rms_prop = std::get_if<RmsProp>(&op_.rule)) launch(RmsPropRule(*rms_prop), stream);
     }
-    if (op_.running.empty()) return;
-    move_running<<<static_cast<unsigned>(op_.running.size()), block_threads, 0, handle_of(stream)>>>(
-        static_cast<const Norm*>(norms_->data()), static_cast<const Statistics*>(statistics_->data()), frame_.metrics);
-    check_launch("move_running");
+    if (!op_.running.empty()) launch_move_running(stream);
+    if (frame_.loss_scale == nullptr) return;
+    follow_loss_scale<<<1, 1, 0, handle_of(stream)>>>(frame_);
+    check_launch("follow_loss_scale");
   }
 
  private:
+  void launch_move_running(Stream& stream) {
+    move_running<<<static_cast<unsigned>(op_.running.size()), block_threads, 0, handle_of(stream)>>>(
+        static_cast<const Norm*>(norms_->data()), static_cast<const Statistics*>(statistics_->data()), frame_);
+    check_launch("move_running");
+  }
+
   template <class Rule>
   void launch(const Rule& rule, Stream& stream) {
     update<<<chunk_count_, block_threads, 0, handle_of(stream)>>>(rule, frame_);
@@ -230,14 +278,17 @@ class UpdateKernel final : public Kernel {
     std::vector<Chunk> chunks;
     const UpdatePlaces places = places_of(op_);
     const int moments = moments_of(op_.rule);
+    size_t next_copy = places.working;
     for (size_t i = 0; i < op_.parameters.size(); ++i) {
       const Update::Parameter& parameter = op_.parameters[i];
+      const Tensor* copy = parameter.working == Update::Working::copy ? &buffers.out[next_copy++] : nullptr;
       for (int64_t first = 0; first < parameter.elements; first += chunk_elements)
         chunks.push_back({.dw = input(buffers, 2 + i) + first,
                           .w = output(buffers, i) + first,
                           .m = moments > 0 ? output(buffers, places.moment1 + i) + first : nullptr,
                           .v = moments > 1 ? output(buffers, places.moment2 + i) + first : nullptr,
                           .average = op_.ema_decay > 0 ? output(buffers, places.average + i) + first : nullptr,
+                          .working = copy == nullptr ? nullptr : at(*copy, first),
                           .elements = static_cast<int>(std::min<int64_t>(chunk_elements, parameter.elements - first)),
                           .decay = parameter.decay,
                           .rate_scale = parameter.rate_scale});
@@ -297,11 +348,11 @@ __global__ void __launch_bounds__(block_threads) sum_of_squares(const Piece* pie
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(block_threads) root_of_sum(const double* sums, int count, float* norm) {
+__global__ void __launch_bounds__(block_threads) root_of_sum(const double* sums, int count, const LossScale* loss_scale, float* norm) {
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += block_threads) sum += sums[i];
   sum = sum_of_block(sum);
-  if (threadIdx.x == 0) *norm = static_cast<float>(sqrt(sum));
+  if (threadIdx.x == 0) *norm = static_cast<float>(sqrt(sum) / (loss_scale == nullptr ? 1 : static_cast<double>(loss_scale->scale)));
 }
 
 class GradientNormKernel final : public Kernel {
@@ -318,6 +369,7 @@ class GradientNormKernel final : public Kernel {
     pieces_ = table_of(pieces);
     sums_ = static_cast<double*>(workspace);
     norm_ = output(buffers, 0);
+    loss_scale_ = op_.scaling == Scaling::dynamic ? input_of<LossScale>(buffers, op_.elements.size()) : nullptr;
   }
 
   void run(Stream& stream) override {
@@ -325,7 +377,7 @@ class GradientNormKernel final : public Kernel {
     sum_of_squares<<<static_cast<unsigned>(count), block_threads, 0, handle_of(stream)>>>(static_cast<const Piece*>(pieces_->data()),
                                                                                           sums_);
     check_launch("sum_of_squares");
-    root_of_sum<<<1, block_threads, 0, handle_of(stream)>>>(sums_, count, norm_);
+    root_of_sum<<<1, block_threads, 0, handle_of(stream)>>>(sums_, count, loss_scale_, norm_);
     check_launch("root_of_sum");
   }
 
@@ -342,18 +394,19 @@ class GradientNormKernel final : public Kernel {
   std::unique_ptr<DeviceTable> pieces_;
   double* sums_ = nullptr;
   float* norm_ = nullptr;
+  const LossScale* loss_scale_ = nullptr;
 };
 
 }  // namespace
 
 template <>
 KernelPtr Kernels::make(const Update& op, const Limits&) {
-  require_float(op, op.types);
+  require_values(op);
   return std::make_unique<UpdateKernel>(op);
 }
 template <>
 KernelPtr Kernels::make(const GradientNorm& op, const Limits&) {
-  require_float(op, op.types);
+  require_values(op);
   return std::make_unique<GradientNormKernel>(op);
 }
 

@@ -1,4 +1,4 @@
-// From stored pixels to a normalised batch, and from one layout to the other.
+// From stored pixels to a normalised batch, and from one layout or type to the other.
 #include <algorithm>
 #include <array>
 
@@ -57,8 +57,8 @@ template <class T>
 KernelPtr reorder(const Reorder& op) {
   const Permutation permutation{axes_of(op.from), axes_of(op.to)};
   return host_kernel("reference", "loops", op, [permutation](const Reorder& reorder, const Buffers& buffers, void*) {
-    const T* x = buffers.in[0].as<T>().data();
-    T* y = buffers.out[0].as<T>().data();
+    const T* x = static_cast<const T*>(buffers.in[0].data);
+    T* y = static_cast<T*>(buffers.out[0].data);
     for_each(reorder.shape, [&](int64_t n, int64_t h, int64_t w, int64_t c) {
       y[offset(reorder.shape, permutation.to, {n, h, w, c})] = x[offset(reorder.shape, permutation.from, {n, h, w, c})];
     });
@@ -73,15 +73,20 @@ KernelPtr Kernels::make(const Augment& op, const Limits&) {
   if (op.mean.size() != channels || op.deviation.size() != channels)
     throw Error(ExitCode::internal,
                 fmt::format("augment of {} channels has {} means and {} deviations", channels, op.mean.size(), op.deviation.size()));
-  if (op.types.y == DType::f32) return host_kernel("reference", "loops", op, augment<float>);
-  if (op.types.y == DType::f64) return host_kernel("reference", "loops", op, augment<double>);
-  refuse_types(op, op.types);
+  return loops(op, op.types, augment<float>, augment<double>);
+}
+
+template <>
+KernelPtr Kernels::make(const Convert& op, const Limits&) {
+  return host_kernel("reference", "loops", op,
+                     [](const Convert&, const Buffers& buffers, void*) { convert(buffers.in[0], buffers.out[0]); });
 }
 
 template <>
 KernelPtr Kernels::make(const Reorder& op, const Limits&) {
   if (op.dtype == DType::f32) return reorder<float>(op);
   if (op.dtype == DType::f64) return reorder<double>(op);
+  if (is_small_float(op.dtype)) return reorder<uint16_t>(op);  // the bits
   throw Error(ExitCode::internal, fmt::format("`reference` has no reorder of {}", name_of(op.dtype)));
 }
 

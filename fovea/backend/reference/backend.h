@@ -1,4 +1,4 @@
-// The judge: plain loops in the order of the formulas, accumulating in double, for float and double tensors. Never tuned.
+// The judge: plain loops in the order of the formulas, accumulating in double, for tensors of any float. Never tuned.
 #pragma once
 
 #include "fovea/backend/backend.h"

@@ -1,10 +1,14 @@
-// What the loops of the reference share: the choice between float and double, views with indices, storing with one rounding.
+// What the loops of the reference share: the choice of types, views with indices, storing with one rounding.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "fovea/backend/host_kernel.h"
 #include "fovea/base/error.h"
+#include "fovea/tensor/convert.h"
 
 namespace fovea::reference {
 
@@ -12,15 +16,57 @@ template <class Op>
 using Function = void (*)(const Op&, const Buffers&, void*);
 
 [[noreturn]] inline void refuse_types(const Op& op, const Types& types) {
-  throw Error(ExitCode::internal, fmt::format("`reference` has no {} for x {}, w {}, y {}: all must be f32, or all f64", name_of(op),
-                                              name_of(types.x), name_of(types.w), name_of(types.y)));
+  throw Error(ExitCode::internal, fmt::format("`reference` has no {} for x {}, w {}, y {}: all must be f64, or each f32, bf16 or fp16",
+                                              name_of(op), name_of(types.x), name_of(types.w), name_of(types.y)));
 }
+
+// The loops in double between tensors of any types: what they read is widened into the workspace, what they write is rounded once.
+template <class Op>
+class Widened final : public Kernel {
+ public:
+  Widened(Op op, Function<Op> in_double) : Kernel("reference"), op_(std::move(op)), in_double_(in_double) {}
+
+  std::string algorithm() const override { return "loops in double"; }
+  size_t workspace_bytes() const override {
+    size_t bytes = 0;
+    for (const std::vector<graph::Type>& types : {graph::inputs_of(op_), graph::outputs_of(op_)})
+      for (const graph::Type& type : types)
+        if (is_floating(type.dtype)) bytes += static_cast<size_t>(type.shape.elements()) * sizeof(double);
+    return bytes;
+  }
+  void bind(Buffers buffers, void* workspace) override {
+    given_ = wide_ = std::move(buffers);
+    double* next = static_cast<double*>(workspace);
+    for (std::vector<Tensor>* side : {&wide_.in, &wide_.out})
+      for (Tensor& tensor : *side)
+        if (is_floating(tensor.dtype)) {
+          tensor = {next, DType::f64, tensor.shape};
+          next += tensor.shape.elements();
+        }
+  }
+  void run(Stream&) override {
+    const auto copy = [](const Tensor& from, const Tensor& to) {
+      if (from.data != to.data) convert(from, to);
+    };
+    for (size_t i = 0; i < given_.in.size(); ++i) copy(given_.in[i], wide_.in[i]);
+    for (size_t i = 0; i < given_.out.size(); ++i) copy(given_.out[i], wide_.out[i]);  // what is added to
+    in_double_(op_, wide_, nullptr);
+    for (size_t i = 0; i < given_.out.size(); ++i) copy(wide_.out[i], given_.out[i]);
+  }
+
+ private:
+  Op op_;
+  Function<Op> in_double_;
+  Buffers given_, wide_;
+};
 
 template <class Op>
 KernelPtr loops(const Op& op, const Types& types, Function<Op> in_float, Function<Op> in_double) {
-  const bool uniform = types.x == types.y && types.w == types.y;
-  if (uniform && types.y == DType::f32) return host_kernel("reference", "loops", op, in_float);
-  if (uniform && types.y == DType::f64) return host_kernel("reference", "loops", op, in_double);
+  const std::array all = {types.x, types.w, types.y};
+  const auto each = [&](auto is) { return std::all_of(all.begin(), all.end(), is); };
+  if (each([](DType dtype) { return dtype == DType::f32; })) return host_kernel("reference", "loops", op, in_float);
+  if (each([](DType dtype) { return dtype == DType::f64; })) return host_kernel("reference", "loops", op, in_double);
+  if (each([](DType dtype) { return dtype == DType::f32 || is_small_float(dtype); })) return std::make_unique<Widened<Op>>(op, in_double);
   refuse_types(op, types);
 }
 

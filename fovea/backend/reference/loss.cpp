@@ -22,6 +22,10 @@ double target(const SoftmaxCrossEntropyForward& op, int64_t k, int32_t t) {
   return (k == t ? 1 - smoothing : 0) + smoothing / static_cast<double>(op.k);
 }
 
+double scale_of(Scaling scaling, const Buffers& buffers) {
+  return scaling == Scaling::none ? 1 : static_cast<double>(buffers.in.back().as_struct<LossScale>().scale);
+}
+
 // By which the loss of an image with this label counts.
 double weight(const std::vector<float>& class_weights, int32_t t) {
   if (t == ignored_label) return 0;
@@ -48,13 +52,14 @@ void softmax_cross_entropy_backward(const SoftmaxCrossEntropyBackward& op, const
   const int32_t* t = buffers.in[1].as<int32_t>().data();
   T* dx = buffers.out[0].as<T>().data();
   const int64_t k_count = op.forward.k;
+  const double scale = scale_of(op.scaling, buffers);
   for (int64_t n = 0; n < op.forward.n; ++n) {
     const std::span<const T> logits = x.subspan(static_cast<size_t>(n * k_count), static_cast<size_t>(k_count));
     const double log_sum = log_sum_exp(logits);
     for (int64_t k = 0; k < k_count; ++k) {
       const double softmax = std::exp(static_cast<double>(logits[static_cast<size_t>(k)]) - log_sum);
       const double gradient =
-          weight(op.forward.class_weights, t[n]) * (softmax - target(op.forward, k, t[n])) / static_cast<double>(op.divisor);
+          scale * weight(op.forward.class_weights, t[n]) * (softmax - target(op.forward, k, t[n])) / static_cast<double>(op.divisor);
       dx[n * k_count + k] = static_cast<T>(t[n] == ignored_label ? 0 : gradient);
     }
   }
@@ -82,10 +87,11 @@ void binary_cross_entropy_backward(const BinaryCrossEntropyBackward& op, const B
   const T* logits = buffers.in[0].as<T>().data();
   const int32_t* t = buffers.in[1].as<int32_t>().data();
   T* dx = buffers.out[0].as<T>().data();
+  const double scale = scale_of(op.scaling, buffers);
   for (int64_t n = 0; n < op.forward.n; ++n) {
     const double sigmoid = 1 / (1 + std::exp(-static_cast<double>(logits[n])));
     const double gradient =
-        weight(op.forward.class_weights, t[n]) * (sigmoid - smoothed(op.forward, t[n])) / static_cast<double>(op.divisor);
+        scale * weight(op.forward.class_weights, t[n]) * (sigmoid - smoothed(op.forward, t[n])) / static_cast<double>(op.divisor);
     dx[n] = static_cast<T>(t[n] == ignored_label ? 0 : gradient);
   }
 }

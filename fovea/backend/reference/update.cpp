@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fovea/backend/loss_scale.h"
 #include "fovea/backend/reference/backend.h"
 #include "fovea/backend/reference/loops.h"
 #include "fovea/backend/update_guard.h"
@@ -15,13 +16,14 @@ struct Slot {
   std::span<const T> dw;
   std::span<T> w, m, v;
   double decay, rate;
-  double clip;  // factor of dw
+  double clip;     // factor of dw
+  uint32_t steps;  // before this one
 
   double gradient(size_t i) const { return static_cast<double>(dw[i]) * clip; }
 };
 
 template <class T>
-void step(const Sgd& rule, const Slot<T>& slot, const StepControl&) {
+void step(const Sgd& rule, const Slot<T>& slot) {
   const double momentum = static_cast<double>(rule.momentum);
   for (size_t i = 0; i < slot.w.size(); ++i) {
     const double w = static_cast<double>(slot.w[i]), g = slot.gradient(i) + slot.decay * w;
@@ -39,10 +41,10 @@ template <class Rule>
 concept AdamLike = std::is_same_v<Rule, Adam> || std::is_same_v<Rule, AdamW>;
 
 template <class T, AdamLike Rule>
-void step(const Rule& rule, const Slot<T>& slot, const StepControl& control) {
+void step(const Rule& rule, const Slot<T>& slot) {
   constexpr bool decoupled = std::is_same_v<Rule, AdamW>;
   const double beta1 = static_cast<double>(rule.beta1), beta2 = static_cast<double>(rule.beta2);
-  const double t = static_cast<double>(control.step) + 1;
+  const double t = static_cast<double>(slot.steps) + 1;
   const double correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
   for (size_t i = 0; i < slot.w.size(); ++i) {
     const double before = static_cast<double>(slot.w[i]);
@@ -57,7 +59,7 @@ void step(const Rule& rule, const Slot<T>& slot, const StepControl& control) {
 }
 
 template <class T>
-void step(const RmsProp& rule, const Slot<T>& slot, const StepControl&) {
+void step(const RmsProp& rule, const Slot<T>& slot) {
   const double alpha = static_cast<double>(rule.alpha);
   const std::span<T> squares = slot.m, moments = slot.v;
   for (size_t i = 0; i < slot.w.size(); ++i) {
@@ -103,6 +105,12 @@ void move_running(const Update& op, const Buffers& buffers) {
   }
 }
 
+void write_working_copies(const Update& op, const Buffers& buffers) {
+  size_t out = places_of(op).working;
+  for (size_t i = 0; i < op.parameters.size(); ++i)
+    if (op.parameters[i].working == Update::Working::copy) convert(buffers.out[i], buffers.out[out++]);
+}
+
 template <class T>
 Gradients gradients_of(const Update& op, const Buffers& buffers) {
   for (size_t i = 0; i < op.parameters.size(); ++i)
@@ -115,11 +123,19 @@ Gradients gradients_of(const Update& op, const Buffers& buffers) {
 template <class T>
 void update(const Update& op, const Buffers& buffers, void*) {
   const StepControl& control = buffers.in[0].as_struct<StepControl>();
-  if (!may_update(gradients_of<T>(op, buffers), control, buffers.in[1].as_struct<Metrics>())) return;
   const UpdatePlaces places = places_of(op);
+  LossScale* loss_scale = op.scaling == Scaling::dynamic ? &buffers.out[places.loss_scale].as_struct<LossScale>() : nullptr;
+  Gradients gradients = gradients_of<T>(op, buffers);
+  if (loss_scale != nullptr && gradients == Gradients::non_finite && buffers.in[1].as_struct<Metrics>().non_finite == 0) {
+    loss_scale->overflow = 1;
+    if (follow_gradients(*loss_scale)) return;
+  }
+  if (!may_update(gradients, control, buffers.in[1].as_struct<Metrics>())) return;
+  const uint32_t steps = counted_steps(control, loss_scale);
   double clip = 1;
   if (op.clip_norm > 0)
     clip = std::min(1.0, static_cast<double>(op.clip_norm) / (static_cast<double>(buffers.in[places.norm].as<T>()[0]) + 1e-6));
+  if (loss_scale != nullptr) clip /= static_cast<double>(loss_scale->scale);
   const int moments = moments_of(op.rule);
   for (size_t i = 0; i < op.parameters.size(); ++i) {
     const Update::Parameter& parameter = op.parameters[i];
@@ -129,11 +145,14 @@ void update(const Update& op, const Buffers& buffers, void*) {
                           .v = moments > 1 ? buffers.out[places.moment2 + i].as<T>() : std::span<T>(),
                           .decay = static_cast<double>(parameter.decay),
                           .rate = static_cast<double>(control.learning_rate) * static_cast<double>(parameter.rate_scale),
-                          .clip = clip};
-    std::visit([&](const auto& rule) { step(rule, slot, control); }, op.rule);
+                          .clip = clip,
+                          .steps = steps};
+    std::visit([&](const auto& rule) { step(rule, slot); }, op.rule);
   }
-  if (op.ema_decay > 0) move_averages<T>(op, buffers, control.step);
+  if (op.ema_decay > 0) move_averages<T>(op, buffers, steps);
   move_running<T>(op, buffers);
+  write_working_copies(op, buffers);
+  if (loss_scale != nullptr) follow_gradients(*loss_scale);
 }
 
 template <class T>
@@ -141,14 +160,16 @@ void gradient_norm(const GradientNorm& op, const Buffers& buffers, void*) {
   double sum = 0;
   for (size_t i = 0; i < op.elements.size(); ++i)
     for (const T g : buffers.in[i].as<T>()) sum += static_cast<double>(g) * static_cast<double>(g);
-  buffers.out[0].as<T>()[0] = static_cast<T>(std::sqrt(sum));
+  const double scale = op.scaling == Scaling::none ? 1 : static_cast<double>(buffers.in.back().as_struct<LossScale>().scale);
+  buffers.out[0].as<T>()[0] = static_cast<T>(std::sqrt(sum) / scale);
 }
 
 }  // namespace
 
 template <>
 KernelPtr Kernels::make(const Update& op, const Limits&) {
-  return loops(op, op.types, update<float>, update<double>);
+  const Types of_parameters = {op.types.w, op.types.w, op.types.y};
+  return loops(op, of_parameters, update<float>, update<double>);
 }
 
 template <>
