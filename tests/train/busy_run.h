@@ -1,6 +1,8 @@
 // A tiny run in which everything that a step could depend on is switched on, in a folder, stopped when a test wants it.
 #pragma once
 
+#include <fmt/format.h>
+
 #include "fovea/base/file.h"
 #include "fovea/train/run.h"
 #include "tests/train/tiny_run.h"

@@ -3,6 +3,7 @@
 #include "fovea/backend/cuda/claims.h"
 #include "fovea/backend/cuda/conv2d_product.cuh"
 #include "fovea/backend/cuda/depthwise.h"
+#include "fovea/backend/cuda/tensor_product.h"
 
 namespace fovea::cuda {
 namespace {
@@ -26,6 +27,7 @@ KernelPtr product_kernel(const Op& op, DType values, ProductOf product, Function
 
 template <>
 KernelPtr Kernels::make(const Conv2dForward& op, const Limits&) {
+  if (KernelPtr kernel = on_tensor_cores(op)) return kernel;
   const DType values = require_conv2d(op);
   if (is_depthwise(op.shape)) return depthwise_forward(op, Finish::nothing, WithBias::no);
   const auto run = [forward = products_of(values).forward](const Conv2dForward& o, const Buffers& buffers, const Launch& launch) {
@@ -36,6 +38,7 @@ KernelPtr Kernels::make(const Conv2dForward& op, const Limits&) {
 
 template <>
 KernelPtr Kernels::make(const Conv2dBackwardData& op, const Limits&) {
+  if (KernelPtr kernel = on_tensor_cores(op)) return kernel;
   const DType values = require_conv2d(op);
   if (is_depthwise(op.shape)) return depthwise_backward_data(op);
   return product_kernel(op, values, data_product, products_of(values).backward_data);
@@ -43,12 +46,14 @@ KernelPtr Kernels::make(const Conv2dBackwardData& op, const Limits&) {
 
 template <>
 KernelPtr Kernels::make(const Conv2dBackwardFilter& op, const Limits&) {
+  if (KernelPtr kernel = on_tensor_cores(op)) return kernel;
   const DType values = require_conv2d(op);
   if (is_depthwise(op.shape)) return depthwise_backward_filter(op);
   return product_kernel(op, values, filter_product, products_of(values).backward_filter);
 }
 
 KernelPtr conv2d_with_bias(const Conv2dForward& op, std::optional<Activation> activation) {
+  if (KernelPtr kernel = on_tensor_cores_with_bias(op, activation)) return kernel;
   const DType values = require_conv2d(op);
   const Finish finish = activation ? finish_of(*activation) : Finish::nothing;
   if (is_depthwise(op.shape)) return depthwise_forward(op, finish, WithBias::yes);

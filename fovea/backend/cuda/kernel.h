@@ -91,6 +91,8 @@ inline void check_launch(const char* kernel) { check_cuda(cudaGetLastError(), ke
 
 constexpr int block_threads = 256;
 
+constexpr int64_t ceil_of(int64_t items, int64_t per_part) { return (items + per_part - 1) / per_part; }
+
 // Blocks for a loop that strides by the grid.
 inline unsigned blocks_for(int64_t items, int64_t per_block = block_threads) {
   return static_cast<unsigned>(std::min<int64_t>((items + per_block - 1) / per_block, 1 << 16));

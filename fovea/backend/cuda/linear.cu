@@ -4,6 +4,7 @@
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
 #include "fovea/backend/cuda/gemm.cuh"
+#include "fovea/backend/cuda/tensor_product.h"
 
 namespace fovea::cuda {
 namespace {
@@ -176,20 +177,24 @@ void bias_backward(const BiasBackward& op, const Buffers& buffers, const Launch&
 
 template <>
 KernelPtr Kernels::make(const LinearForward& op, const Limits&) {
+  if (KernelPtr kernel = on_tensor_cores(op)) return kernel;
   return product_kernel(op, forward_product, []<class T>(T) {
     return [](const LinearForward& o, const Buffers& buffers, const Launch& launch) { linear_forward<T>(o.shape, {}, buffers, launch); };
   });
 }
 template <>
 KernelPtr Kernels::make(const LinearBackwardData& op, const Limits&) {
+  if (KernelPtr kernel = on_tensor_cores(op)) return kernel;
   return product_kernel(op, data_product, []<class T>(T) { return linear_backward_data<T>; });
 }
 template <>
 KernelPtr Kernels::make(const LinearBackwardFilter& op, const Limits&) {
+  if (KernelPtr kernel = on_tensor_cores(op)) return kernel;
   return product_kernel(op, filter_product, []<class T>(T) { return linear_backward_filter<T>; });
 }
 
 KernelPtr linear_with_bias(const LinearForward& op, std::optional<Activation> activation) {
+  if (KernelPtr kernel = on_tensor_cores_with_bias(op, activation)) return kernel;
   const Finish finish = activation ? finish_of(*activation) : Finish::nothing;
   return product_kernel(op, forward_product, [finish]<class T>(T) {
     return [finish](const LinearForward& o, const Buffers& buffers, const Launch& launch) {

@@ -1,0 +1,132 @@
+// What convolutions of few channels share: a tile of the image with its border and all filters in shared memory.
+#pragma once
+
+#include <optional>
+
+#include "fovea/backend/cuda/kernel.h"
+#include "fovea/backend/cuda/tensor_tiles.cuh"
+#include "fovea/backend/cuda/warp_mma.cuh"
+
+namespace fovea::cuda {
+
+constexpr int direct_threads = 256, direct_warps = direct_threads / 32;
+constexpr int matrix_pixels = 16;
+
+FOVEA_HOST_DEVICE constexpr int odd_pitch(int bytes) { return bytes / 16 % 2 == 1 ? bytes : bytes + 16; }
+
+// Images (n, h, w, c), outputs (n, p, q, k); a tile is tile_h x tile_w outputs.
+struct DirectShape {
+  int n, h, w, c, p, q, k, r, s, stride_h, stride_w, pad_top, pad_left;
+  int tile_h, tile_w, tiles_h, tiles_w, tiles;
+  bool folded;              // a pixel in shared memory holds the channels of the s pixels under a line of the window
+  bool transposed;          // filters are (c, r, s, k) and stand on their heads: the gradient by the image
+  int rows, columns, line;  // pixels of a tile with its border, channels of each
+  int pitch, filter_pitch;  // bytes from pixel to pixel and from filter to filter
+  int raw_bytes;            // of a line of the image as it is, for folding
+  Divider by_tiles_w, by_tiles_h, by_columns, by_eights, by_tile_w, by_line, by_raw;
+
+  FOVEA_HOST_DEVICE int taps() const { return folded ? r : r * s; }
+  FOVEA_HOST_DEVICE int groups() const { return taps() * line / 8; }
+  FOVEA_HOST_DEVICE int steps() const { return (groups() + 1) / 2; }
+  FOVEA_HOST_DEVICE int filter_rows() const { return (k + 31) / 32 * 32; }
+  FOVEA_HOST_DEVICE int image_bytes() const { return rows * columns * pitch; }
+  FOVEA_HOST_DEVICE int filter_bytes() const { return filter_rows() * filter_pitch; }
+  FOVEA_HOST_DEVICE int raw_tile_bytes() const { return folded ? rows * raw_bytes + 64 : 0; }
+  FOVEA_HOST_DEVICE int offset_bytes() const { return steps() * 2 * 4; }
+};
+
+struct TilePlace {
+  int n, p, q;  // of the first output
+  __device__ TilePlace(const DirectShape& shape, int tile) {
+    const Divided column = shape.by_tiles_w.divide(tile);
+    const Divided row = shape.by_tiles_h.divide(column.quotient);
+    n = row.quotient;
+    p = row.remainder * shape.tile_h;
+    q = column.remainder * shape.tile_w;
+  }
+};
+
+// Where group g of the contraction lies from a window's first pixel on.
+__device__ inline void write_offsets(const DirectShape& shape, int* offsets) {
+  const int eights = shape.line / 8, s = shape.folded ? 1 : shape.s;
+  for (int g = static_cast<int>(threadIdx.x); g < shape.steps() * 2; g += direct_threads) {
+    const int tap = g / eights;
+    offsets[g] = g < shape.groups() ? (tap / s * shape.columns + tap % s) * shape.pitch + g % eights * 16 : 0;
+  }
+}
+
+__device__ inline void copy_sixteen(uint32_t to, const void* from, bool inside) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0) : "memory");
+}
+__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// A tile of an image with channels by eights.
+__device__ inline void load_tile(const DirectShape& shape, const TilePlace& place, const uint16_t* x, unsigned char* to) {
+  const int h0 = place.p * shape.stride_h - shape.pad_top, w0 = place.q * shape.stride_w - shape.pad_left;
+  const uint32_t base = shared_address(to);
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < shape.rows * shape.columns * (shape.line / 8); i += direct_threads) {
+    const Divided pixel = shape.by_eights.divide(i);
+    const Divided at = shape.by_columns.divide(pixel.quotient);
+    const int h = h0 + at.quotient, w = w0 + at.remainder;
+    const bool inside = h >= 0 && h < shape.h && w >= 0 && w < shape.w;
+    const int64_t from = inside ? ((int64_t{place.n} * shape.h + h) * shape.w + w) * shape.c + pixel.remainder * 8 : 0;
+    copy_sixteen(base + pixel.quotient * shape.pitch + pixel.remainder * 16, x + from, inside);
+  }
+  wait_for_copies();
+}
+
+// A tile of an image of few channels: its lines as they are, then folded.
+__device__ inline void load_folded(const DirectShape& shape, const TilePlace& place, const uint16_t* x, unsigned char* raw,
+                                   unsigned char* to) {
+  const int h0 = place.p * shape.stride_h - shape.pad_top, w0 = place.q * shape.stride_w - shape.pad_left;
+  const int line_bytes = shape.w * shape.c * 2, first_byte = w0 * shape.c * 2;
+  const int first_piece = first_byte >= 0 ? first_byte / 16 * 16 : -((-first_byte + 15) / 16 * 16);
+  const unsigned char* image = reinterpret_cast<const unsigned char*>(x) + int64_t{place.n} * shape.h * line_bytes;
+  const uint32_t base = shared_address(raw);
+  for (int i = static_cast<int>(threadIdx.x); i < shape.rows * (shape.raw_bytes / 16); i += direct_threads) {
+    const Divided at = shape.by_raw.divide(i);
+    const int h = h0 + at.quotient, byte = first_piece + at.remainder * 16;
+    const bool inside = h >= 0 && h < shape.h && byte >= 0 && byte < line_bytes;
+    copy_sixteen(base + i * 16, image + (inside ? int64_t{h} * line_bytes + byte : 0), inside);
+  }
+  wait_for_copies();
+  __syncthreads();
+  const int used = shape.s * shape.c, skipped = (first_byte - first_piece) / 2;
+  for (int i = static_cast<int>(threadIdx.x); i < shape.rows * shape.columns * (shape.line / 8); i += direct_threads) {
+    const Divided pixel = shape.by_eights.divide(i);
+    const Divided at = shape.by_columns.divide(pixel.quotient);
+    const uint16_t* from = reinterpret_cast<const uint16_t*>(raw + at.quotient * shape.raw_bytes) + skipped +
+                           at.remainder * shape.stride_w * shape.c + pixel.remainder * 8;
+    uint32_t v[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) v[j] = pixel.remainder * 8 + j < used ? from[j] : 0;
+    *reinterpret_cast<uint4*>(to + pixel.quotient * shape.pitch + pixel.remainder * 16) =
+        make_uint4(v[0] | v[1] << 16, v[2] | v[3] << 16, v[4] | v[5] << 16, v[6] | v[7] << 16);
+  }
+}
+
+// A tile of the image, folded or not. `raw`: room for its lines as they are.
+__device__ inline void load_image_tile(const DirectShape& shape, const TilePlace& place, const uint16_t* x, unsigned char* raw,
+                                       unsigned char* to) {
+  if (shape.folded)
+    load_folded(shape, place, x, raw, to);
+  else
+    load_tile(shape, place, x, to);
+}
+
+// Of the image, in bytes from the tile's first pixel on, where the window of the tile's output i begins.
+__device__ inline int window_offset(const DirectShape& shape, int i) {
+  const Divided at = shape.by_tile_w.divide(i);
+  const int column = shape.folded ? at.remainder : at.remainder * shape.stride_w;
+  return (at.quotient * shape.stride_h * shape.columns + column) * shape.pitch;
+}
+
+// ---- host ----
+
+// The sizes but those of the tile; no value where the images cannot be fetched so.
+std::optional<DirectShape> direct_shape(const Conv2dShape& image);
+void set_tile(DirectShape& shape, int tile_h, int tile_w);
+bool suits_direct(const Conv2dShape& shape, const Types& types);
+
+}  // namespace fovea::cuda

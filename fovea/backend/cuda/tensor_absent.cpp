@@ -1,0 +1,15 @@
+// Where the module is built for other GPUs than Hopper: the tensor cores decline everything.
+#include "fovea/backend/cuda/tensor_product.h"
+
+namespace fovea::cuda {
+
+KernelPtr on_tensor_cores(const Conv2dForward&) { return nullptr; }
+KernelPtr on_tensor_cores(const Conv2dBackwardData&) { return nullptr; }
+KernelPtr on_tensor_cores(const Conv2dBackwardFilter&) { return nullptr; }
+KernelPtr on_tensor_cores(const LinearForward&) { return nullptr; }
+KernelPtr on_tensor_cores(const LinearBackwardData&) { return nullptr; }
+KernelPtr on_tensor_cores(const LinearBackwardFilter&) { return nullptr; }
+KernelPtr on_tensor_cores_with_bias(const Conv2dForward&, std::optional<Activation>) { return nullptr; }
+KernelPtr on_tensor_cores_with_bias(const LinearForward&, std::optional<Activation>) { return nullptr; }
+
+}  // namespace fovea::cuda
