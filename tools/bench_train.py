@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures the training speed of fovea beside that of PyTorch, in one run, and appends records to a file.
 
-tools/bench_train.py --peer PATH --backend eigen|openmp|cuda [--threads 1,2,4] [--python PYTHON] [--only NAME] [--rounds R] [--seconds S]
-                     [--fovea FILE] [--out FILE]
+tools/bench_train.py --peer PATH --backend eigen|openmp|cuda [--threads 1,2,4] [--precision bf16] [--python PYTHON] [--only NAME]
+                     [--rounds R] [--seconds S] [--fovea FILE] [--out FILE]
 
 A CPU backend stands beside PyTorch, eager, on the same number of threads, both pinned to the same cores. On cuda fovea stands beside
 PyTorch compiled (compile16) and, at its best, with the whole step captured as one CUDA graph (graph16); the ratio is to that.
@@ -36,13 +36,20 @@ WORK = [  # name, the peer's name for it, model, images, batch
     ("cifar_cnn-b32", "cifar_cnn-b32", "cifar_cnn", "32x32x3:10", 32),
     ("cifar_cnn-b1024", "cifar_cnn-b1024", "cifar_cnn", "32x32x3:10", 1024),
 ]
-LARGE = [
-    ("resnet18-b32", "resnet18-224px-b32", "resnet18", "224x224x3:10", 32),
-    ("cats_dogs-b16", "cats_dogs-256px-b16", "cats_dogs", "256x256x3:2", 16),
-]
+LARGE = {
+    "cpu": [
+        ("resnet18-b32", "resnet18-224px-b32", "resnet18", "224x224x3:10", 32),
+        ("cats_dogs-b16", "cats_dogs-256px-b16", "cats_dogs", "256x256x3:2", 16),
+    ],
+    "cuda": [
+        ("cats_dogs-b128", "cats_dogs-256px-b128", "cats_dogs", "256x256x3:2", 128),
+        ("resnet18-b256", "resnet18-224px-b256", "resnet18", "224x224x3:10", 256),
+        ("resnet50-b256", "resnet50-224px-b256", "resnet50", "224x224x3:10", 256),
+    ],
+}
 MODES = {"cpu": ["eager32"], "cuda": ["compile16", "graph16"]}  # of the peer; the last one is its best
-PEER_LINE = r"^torch (\S+) {device} t\d+ {name} +{mode} +(\d+) img/s "
-MOST_IMAGES = 262144  # of random pixels, drawn anew by every run
+PEER_LINE = r"^torch (\S+) {device} t\d+ {name} +{mode} +(\d+) img/s .* peak +(\d+) MiB"
+MOST_IMAGES, MOST_BYTES = 262144, 512 << 20  # of random pixels, drawn anew by every run
 
 
 class Cell:
@@ -57,7 +64,9 @@ class Cell:
         if arguments.backend == "eigen" and threads != 1:
             sys.exit(f"bench_train: the backend `eigen` has one thread, not {threads}")
         where = {"cuda": "cuda", "eigen": "1thread"}.get(arguments.backend, f"{arguments.backend}-{threads}threads")
-        self.experiment = f"speed/{self.name}-{where}"
+        self.experiment = f"speed/{self.name}-{where}" + (f"-{arguments.precision}" if arguments.precision != "fp32" else "")
+        height, width, channels = map(int, self.shape.split(":")[0].split("x"))
+        self.most_images = min(MOST_IMAGES, MOST_BYTES // (height * width * channels))
 
     def output_of(self, command):
         pinned = [*(["taskset", "-c", self.cores] if self.cores else []), *map(str, command)]
@@ -72,13 +81,14 @@ class Cell:
             self.output_of([self.arguments.fovea, "train", "--model", self.model, "--data",
                             f"synthetic:{self.shape}:{images}:{self.batch}", "--batch", self.batch,
                             "--epochs", 4 if self.device == "cuda" else 2, "--optimizer", "adam", "--learning-rate", 0.001,
-                            "--backend", self.arguments.backend, "--threads", self.threads, "--out", folder, "--quiet"])
+                            "--backend", self.arguments.backend, "--threads", self.threads, "--precision", self.arguments.precision,
+                            "--save-every", "never", "--out", folder, "--quiet"])
             with open(Path(folder) / "history.csv", newline="") as file:
                 epochs = list(csv.DictReader(file))
             return float(epochs[-1]["images_per_second"]), json.loads((Path(folder) / "result.json").read_text())
 
     def train_peer(self, mode):
-        """(images/s, version) of the peer."""
+        """(images/s, version, MiB) of the peer."""
         command = [self.arguments.python, self.arguments.peer, "--device", self.device, "--modes", mode, "--only", self.peer_name,
                    "--seconds", self.arguments.seconds] + (["--threads", self.threads] if self.device == "cpu" else [])
         text = self.output_of(command)
@@ -86,30 +96,31 @@ class Cell:
         found = re.search(line, text, re.MULTILINE)
         if not found:
             sys.exit(f"bench_train: {self.arguments.peer} printed no speed for {self.peer_name}, {mode}:\n{text}")
-        return float(found[2]), found[1]
+        return float(found[2]), found[1], int(found[3])
 
 
-def images_for(seconds, speed, batch):
-    return min(max(2, round(seconds * speed / batch)), MOST_IMAGES // batch) * batch
+def images_for(seconds, speed, cell):
+    return min(max(2, round(seconds * speed / cell.batch)), max(2, cell.most_images // cell.batch)) * cell.batch
 
 
 def measure(cell):
     arguments, batch, modes = cell.arguments, cell.batch, MODES[cell.device]
     speed, _ = cell.train(2 * batch)
-    speed, _ = cell.train(images_for(arguments.seconds / 4, speed, batch))
-    images = images_for(arguments.seconds, speed, batch)
+    speed, _ = cell.train(images_for(arguments.seconds / 4, speed, cell))
+    images = images_for(arguments.seconds, speed, cell)
     fovea, peers = f"fovea {arguments.backend}", {mode: f"PyTorch {mode}" for mode in modes}
-    runs = {label: [] for label in [fovea, *peers.values()]}
+    runs, memory = {label: [] for label in [fovea, *peers.values()]}, {}
     for number in range(arguments.rounds):
         speed, result = cell.train(images)
         runs[fovea].append(speed)
+        memory[fovea] = round(result["predicted_memory_bytes"] / 2**20)
         for mode in modes:
-            peer_speed, version = cell.train_peer(mode)
+            peer_speed, version, memory[peers[mode]] = cell.train_peer(mode)
             runs[peers[mode]].append(peer_speed)
         latest = ", ".join(f"{label} {values[-1]:,.0f}" for label, values in runs.items())
         print(f"{cell.experiment} round {number + 1}: {latest} images/s", flush=True)
     configuration = {"model": cell.model, "data": "random pixels (synthetic)", "shape": cell.shape, "images": images, "batch": batch,
-                     "threads": result["threads"], "optimizer": "adam", "learning_rate": 0.001, "dtype": "f32", "cores": cell.cores,
+                     "threads": result["threads"], "optimizer": "adam", "learning_rate": 0.001, "precision": arguments.precision, "memory_mib": memory, "cores": cell.cores,
                      "launches_per_step": result["launches_per_step"], "load_average": round(os.getloadavg()[0], 2)}
     line = record.record(cell.experiment, "images/s", runs, configuration,
                          {"versions": result["versions"] | {"torch": version}, "commit": result["commit"]})
@@ -127,6 +138,7 @@ def main():
     parser.add_argument("--backend", required=True, choices=["eigen", "openmp", "cuda"])
     parser.add_argument("--threads", default="1", help="of a CPU backend and of PyTorch, separated by commas (default: 1)")
     parser.add_argument("--python", default=sys.executable, help="with PyTorch in it (default: the one that runs this)")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"], help="of fovea; PyTorch's is in its modes")
     parser.add_argument("--only", default="", help="part of the name of the experiments to measure")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="that an epoch or the peer's measurement takes")
@@ -134,9 +146,10 @@ def main():
     parser.add_argument("--out", default="", help="(default: results/speed-cuda.jsonl or results/speed-cpu.jsonl)")
     arguments = parser.parse_args()
     arguments.out = arguments.out or str(ROOT / "results" / f"speed-{'cuda' if arguments.backend == 'cuda' else 'cpu'}.jsonl")
-    chosen = [work for work in WORK + LARGE if arguments.only in work[0]] if arguments.only else WORK
+    every = WORK + LARGE["cuda" if arguments.backend == "cuda" else "cpu"]
+    chosen = [work for work in every if arguments.only in work[0]] if arguments.only else WORK
     if not chosen:
-        parser.error(f"nothing has `{arguments.only}` in its name: {', '.join(name for name, *_ in WORK + LARGE)}")
+        parser.error(f"nothing has `{arguments.only}` in its name: {', '.join(name for name, *_ in every)}")
     for work in chosen:
         for threads in map(int, arguments.threads.split(",")):
             line = measure(Cell(arguments, work, threads))
