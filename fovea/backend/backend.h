@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "fovea/backend/tuning.h"
 #include "fovea/device/device.h"
 #include "fovea/graph/graph.h"
 #include "fovea/tensor/tensor.h"
@@ -49,6 +50,7 @@ using KernelPtr = std::unique_ptr<Kernel>;
 
 struct Limits {
   int threads = 1;
+  Tuning* tuning = nullptr;  // nullptr: nothing is measured, and each maker decides by shapes alone
 };
 
 // Several neighbouring nodes taken as one step. Values that it neither reads nor writes need no memory.
@@ -85,6 +87,7 @@ class Backend : public Makers<Op> {
  public:
   virtual std::string_view name() const = 0;
   virtual Device& device() = 0;
+  virtual std::string platform() { return device().platform(); }  // what measured times hold for: with the versions of libraries
   virtual std::optional<Claim> claim(const Neighbours&, const Limits&) { return std::nullopt; }
 };
 

@@ -78,6 +78,15 @@ class CudaRecording final : public Recording {
   size_t steps_ = 0;
 };
 
+struct TimedEvent {
+  cudaEvent_t event = nullptr;
+
+  TimedEvent() { check_cuda(cudaEventCreate(&event), "cudaEventCreate"); }
+  ~TimedEvent() { cudaEventDestroy(event); }
+  TimedEvent(const TimedEvent&) = delete;
+  TimedEvent& operator=(const TimedEvent&) = delete;
+};
+
 void refuse_while_recording(Stream& stream, const char* what) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check_cuda(cudaStreamIsCapturing(handle_of(stream), &status), "cudaStreamIsCapturing");
@@ -165,9 +174,10 @@ CudaDevice::CudaDevice() {
   int driver = 0;
   check_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   const std::string version = driver_version();
-  name_ = fmt::format("{}, driver {}, {:.0f} GiB", properties.name,
-                      version.empty() ? fmt::format("for CUDA {}", cuda_version(driver)) : version,
-                      static_cast<double>(properties.totalGlobalMem) / (1 << 30));
+  const std::string driver_text = version.empty() ? fmt::format("for CUDA {}", cuda_version(driver)) : version;
+  name_ =
+      fmt::format("{}, driver {}, {:.0f} GiB", properties.name, driver_text, static_cast<double>(properties.totalGlobalMem) / (1 << 30));
+  platform_ = fmt::format("{}, compute capability {}.{}, driver {}", properties.name, properties.major, properties.minor, driver_text);
 }
 
 std::unique_ptr<Memory> CudaDevice::allocate(size_t bytes) {
@@ -215,6 +225,18 @@ std::unique_ptr<Recording> CudaDevice::record(Stream& stream, const std::functio
   }
   check_cuda(cudaStreamEndCapture(queue, &graph), "cudaStreamEndCapture");
   return std::make_unique<CudaRecording>(graph, queue);
+}
+
+double CudaDevice::seconds(Stream& stream, const std::function<void()>& enqueue) {
+  const TimedEvent start, end;
+  stream.synchronize();
+  check_cuda(cudaEventRecord(start.event, handle_of(stream)), "cudaEventRecord");
+  enqueue();
+  check_cuda(cudaEventRecord(end.event, handle_of(stream)), "cudaEventRecord");
+  stream.synchronize();
+  float milliseconds = 0;
+  check_cuda(cudaEventElapsedTime(&milliseconds, start.event, end.event), "cudaEventElapsedTime");
+  return 1e-3 * static_cast<double>(milliseconds);
 }
 
 MemoryStatus CudaDevice::memory_status() const {

@@ -57,6 +57,7 @@ class CudaDevice final : public Device {
  public:
   CudaDevice();  // the first one; throws Error (device)
   std::string name() const override { return name_; }
+  std::string platform() const override { return platform_; }
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<CudaStream>(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override;
   std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream& stream) override;
@@ -64,10 +65,11 @@ class CudaDevice final : public Device {
   void download(void* to, const void* from, size_t bytes, Stream& stream) override;
   void fill(void* to, std::byte value, size_t bytes, Stream& stream) override;
   std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& enqueue) override;
+  double seconds(Stream& stream, const std::function<void()>& enqueue) override;
   MemoryStatus memory_status() const override;
 
  private:
-  std::string name_;
+  std::string name_, platform_;
   int64_t allocations_ = 0;
 };
 

@@ -10,11 +10,19 @@
 
 namespace fovea {
 
+// Whether a kernel may start before the one in front of it has ended, where the device can do that and the kernel is made for it.
+enum class DependentLaunches : uint8_t { on, off };
+
 // An ordered queue: what is enqueued runs in that order. On the host everything runs at once.
 class Stream {
  public:
   virtual ~Stream() = default;
+  DependentLaunches dependent_launches() const { return dependent_launches_; }
+  void set(DependentLaunches launches) { dependent_launches_ = launches; }  // of what is enqueued from now on
   virtual void synchronize() = 0;  // returns when all that was enqueued is done; throws Error (device) if some of it failed
+
+ private:
+  DependentLaunches dependent_launches_ = DependentLaunches::on;
 };
 
 // Device memory; freed with its owner. Aligned to 256 bytes.
@@ -41,7 +49,8 @@ struct MemoryStatus {
 class Device {
  public:
   virtual ~Device() = default;
-  virtual std::string name() const = 0;  // "AMD EPYC 9575F, 2 threads"
+  virtual std::string name() const = 0;      // "AMD EPYC 9575F, 2 threads"
+  virtual std::string platform() const = 0;  // what measured times hold for, in words: "AMD EPYC 9575F"
   virtual std::unique_ptr<Stream> make_stream() = 0;
   virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;  // throws Error (memory) with what was asked for and what is free; not zeroed
 
@@ -56,6 +65,9 @@ class Device {
   // What `enqueue` enqueues on this stream is kept, not run; it may neither allocate nor upload, download or synchronise.
   // nullptr, and nothing was called, where the device cannot record: on the host.
   virtual std::unique_ptr<Recording> record(Stream&, const std::function<void()>&) { return nullptr; }
+
+  // How long the device takes for what `enqueue` enqueues on this stream. Waits for what was enqueued before, and for this.
+  virtual double seconds(Stream& stream, const std::function<void()>& enqueue);
 
   virtual MemoryStatus memory_status() const = 0;
 };

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "fovea/base/clock.h"
 #include "fovea/base/error.h"
 #include "fovea/base/processor.h"
 #include "fovea/base/thread.h"
@@ -53,6 +54,7 @@ class BorrowedMemory final : public Memory {
 class HostDevice final : public Device {
  public:
   std::string name() const override { return fmt::format("{}, {} threads", processor_name(), usable_threads()); }
+  std::string platform() const override { return processor_name(); }
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<HostStream>(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override {
     ++allocations_;
@@ -69,6 +71,14 @@ class HostDevice final : public Device {
 };
 
 }  // namespace
+
+double Device::seconds(Stream& stream, const std::function<void()>& enqueue) {
+  stream.synchronize();
+  const Stopwatch watch;
+  enqueue();
+  stream.synchronize();
+  return watch.seconds();
+}
 
 std::unique_ptr<Device> make_host_device() { return std::make_unique<HostDevice>(); }
 

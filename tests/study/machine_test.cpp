@@ -51,6 +51,7 @@ TEST(Machine, TheSlowerPartBinds) {
 class OtherDevice final : public Device {
  public:
   std::string name() const override { return "another device"; }
+  std::string platform() const override { return "another"; }
   std::unique_ptr<Stream> make_stream() override { return host_->make_stream(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override { return host_->allocate(bytes); }
   std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream& stream) override { return host_->resident(host, stream); }

@@ -209,6 +209,7 @@ TEST(TrainingSteps, GatherEveryImageOfTheEpochOnce) {
 class CountingDevice final : public Device {
  public:
   std::string name() const override { return host_->name(); }
+  std::string platform() const override { return host_->platform(); }
   std::unique_ptr<Stream> make_stream() override { return host_->make_stream(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override {
     allocated += bytes;
