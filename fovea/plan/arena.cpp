@@ -7,7 +7,7 @@ namespace fovea::plan {
 
 std::string_view name_of(Arena arena) {
   constexpr std::array<std::string_view, arena_count> names = {"parameters", "averages",    "gradients", "state",
-                                                               "working",    "activations", "workspace", "control"};
+                                                               "working",    "activations", "control"};
   return names[static_cast<size_t>(arena)];
 }
 

@@ -11,8 +11,8 @@
 
 namespace fovea::plan {
 
-enum class Arena : uint8_t { parameters, averages, gradients, state, working, activations, workspace, control };
-inline constexpr size_t arena_count = 8;
+enum class Arena : uint8_t { parameters, averages, gradients, state, working, activations, control };
+inline constexpr size_t arena_count = 7;
 std::string_view name_of(Arena arena);
 
 using ArenaBytes = std::array<size_t, arena_count>;
@@ -34,7 +34,7 @@ class ArenaMemory {
   std::array<std::unique_ptr<Memory>, arena_count> memory_;
 };
 
-// A value that lives from step `first` to step `last`, both included.
+// A value that lives from step `first` to step `last`, both included, or the workspace of one step.
 struct Lifetime {
   size_t bytes = 0;
   int64_t first = 0, last = 0;

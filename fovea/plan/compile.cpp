@@ -116,37 +116,42 @@ class Placer {
     }
   }
 
-  void place_activations(const std::vector<Step>& steps) {
-    std::vector<Lifetime> lifetimes(places_.size());
-    std::vector<ValueId> alive;
-    for (size_t at = 0; at < steps.size(); ++at)
-      for (const std::vector<ValueId>* ids : {&steps[at].in, &steps[at].out})
-        for (const ValueId id : *ids) {
-          const ValueId storage = graph_.storage_of(id);
-          if (graph_.value(storage).role != Role::activation) continue;
-          Lifetime& lifetime = lifetimes[static_cast<size_t>(storage)];
-          if (lifetime.bytes == 0) {
-            lifetime = {bytes_of(storage), static_cast<int64_t>(at), static_cast<int64_t>(at)};
-            alive.push_back(storage);
-          }
-          lifetime.last = static_cast<int64_t>(at);
-        }
+  // Activations, and the workspace that a step needs while it runs.
+  void place_activations(std::vector<Step>& steps) {
+    const std::vector<ValueId> alive = note_lifetimes(steps);
     std::vector<Lifetime> packed;
-    for (const ValueId id : alive) packed.push_back(lifetimes[static_cast<size_t>(id)]);
+    for (const ValueId id : alive) packed.push_back(lifetimes_[static_cast<size_t>(id)]);
+    for (size_t at = 0; at < steps.size(); ++at)
+      packed.push_back({steps[at].kernel->workspace_bytes(), static_cast<int64_t>(at), static_cast<int64_t>(at)});
     bytes_[static_cast<size_t>(Arena::activations)] = pack(packed);
     for (size_t i = 0; i < alive.size(); ++i)
       places_[static_cast<size_t>(alive[i])] = {Placement::Where::arena, Arena::activations, packed[i].offset, packed[i].bytes};
-  }
-
-  void place_workspace(const std::vector<Step>& steps) {
-    size_t& needed = bytes_[static_cast<size_t>(Arena::workspace)];
-    for (const Step& step : steps) needed = std::max(needed, aligned(step.kernel->workspace_bytes()));
+    for (size_t at = 0; at < steps.size(); ++at) steps[at].workspace_offset = packed[alive.size() + at].offset;
   }
 
   std::vector<Placement> take_places() { return std::move(places_); }
   const ArenaBytes& bytes() const { return bytes_; }
 
  private:
+  // The activations in the order in which they come to life.
+  std::vector<ValueId> note_lifetimes(const std::vector<Step>& steps) {
+    lifetimes_.resize(places_.size());
+    std::vector<ValueId> alive;
+    for (size_t at = 0; at < steps.size(); ++at)
+      for (const std::vector<ValueId>* ids : {&steps[at].in, &steps[at].out})
+        for (const ValueId id : *ids) {
+          const ValueId storage = graph_.storage_of(id);
+          if (graph_.value(storage).role != Role::activation) continue;
+          Lifetime& lifetime = lifetimes_[static_cast<size_t>(storage)];
+          if (lifetime.bytes == 0) {
+            lifetime = {bytes_of(storage), static_cast<int64_t>(at), static_cast<int64_t>(at)};
+            alive.push_back(storage);
+          }
+          lifetime.last = static_cast<int64_t>(at);
+        }
+    return alive;
+  }
+
   size_t bytes_of(ValueId id) const {
     const graph::Value& value = graph_.value(id);
     return std::max(static_cast<size_t>(value.shape.elements()) * fovea::bytes_of(value.dtype), layouts_[static_cast<size_t>(id)].bytes);
@@ -161,6 +166,7 @@ class Placer {
   const Graph& graph_;
   const std::vector<Layout>& layouts_;
   std::vector<Placement> places_;
+  std::vector<Lifetime> lifetimes_;  // by value
   ArenaBytes bytes_{};
 };
 
@@ -178,7 +184,6 @@ Plan compile(Graph graph, const Assignment& assignment, const std::vector<std::s
   placer.place_parameters(parameters);
   placer.place_by_role();
   placer.place_activations(steps);
-  placer.place_workspace(steps);
   return Plan(std::move(graph), std::move(steps), placer.take_places(), placer.bytes());
 }
 

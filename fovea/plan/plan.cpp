@@ -41,7 +41,7 @@ void Plan::bind(const ArenaMemory& memory, const DeviceImages& images) {
     Buffers buffers;
     for (const ValueId id : step.in) buffers.in.push_back(tensor(id));
     for (const ValueId id : step.out) buffers.out.push_back(tensor(id));
-    step.kernel->bind(std::move(buffers), memory.base(Arena::workspace));
+    step.kernel->bind(std::move(buffers), memory.base(Arena::activations) + step.workspace_offset);
   }
 }
 

@@ -19,6 +19,7 @@ struct Step {
   std::vector<graph::ValueId> in, out;
   KernelPtr kernel;
   size_t first_node = 0, nodes = 0;  // of the graph that this step stands for; none for a reorder
+  size_t workspace_offset = 0;       // in the arena of the activations
 };
 
 struct Placement {

@@ -69,6 +69,7 @@ reduced+=':*LossScaleTest*/cuda'
 [ -x "$build/backend_tests" ] || { echo "run.sh: there is no backend_tests in $build; build first" >&2; exit 2; }
 stage "doctor" "$build/fovea" doctor
 stage "backend: table and random shapes" "$build/backend_tests" --gtest_filter='*cuda*:CudaBackend*:OpCases*'
+stage "study: claims, part by part" "$build/study_tests" --gtest_filter='Diff.Finds*'
 stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
 stage "train: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cuda*:Backends.*'
 stage "train: NaN and infinity" "$build/train_tests" --gtest_filter='*NonFiniteValues*cuda*'

@@ -89,6 +89,26 @@ TEST(Compile, NoTwoValuesAliveTogetherShareMemory) {
   EXPECT_GT(shared, 10u);
 }
 
+TEST(Compile, KeepsTheWorkspaceOfAStepApartFromTheValuesAliveThen) {
+  const std::unique_ptr<Backend> backend = open_backend("eigen");
+  const Job job = lenet5(6);
+  const Plan plan = compile(test::training_graph(job), {.backend = backend.get()}, test::order_of(job));
+  const std::vector<Lifetime> lifetimes = lifetimes_of(plan);
+  size_t shared = 0;
+  for (size_t at = 0; at < plan.steps().size(); ++at) {
+    const size_t begin = plan.steps()[at].workspace_offset, end = begin + plan.steps()[at].kernel->workspace_bytes();
+    for (size_t id = 0; id < lifetimes.size(); ++id) {
+      const Placement& place = plan.placement(static_cast<ValueId>(id));
+      if (lifetimes[id].first < 0 || place.where != Placement::Where::arena || place.arena != Arena::activations) continue;
+      const bool meet = begin < place.offset + place.bytes && place.offset < end;
+      shared += meet;
+      const int64_t step = static_cast<int64_t>(at);
+      EXPECT_TRUE(!meet || step < lifetimes[id].first || lifetimes[id].last < step) << plan.steps()[at].what << " and " << id;
+    }
+  }
+  EXPECT_GT(shared, 10u);
+}
+
 TEST(Bind, GivesAlignedBuffersInsideTheirArenas) {
   const std::unique_ptr<Backend> backend = open_backend("eigen");
   const std::unique_ptr<Stream> stream = backend->device().make_stream();
@@ -99,7 +119,8 @@ TEST(Bind, GivesAlignedBuffersInsideTheirArenas) {
   std::vector<int32_t> labels(24);
   plan.bind(memory, {pixels.data(), labels.data()});
   for (const Step& step : plan.steps()) {
-    EXPECT_LE(step.kernel->workspace_bytes(), plan.arena_bytes()[static_cast<size_t>(Arena::workspace)]);
+    EXPECT_LE(step.workspace_offset + step.kernel->workspace_bytes(), plan.arena_bytes()[static_cast<size_t>(Arena::activations)]);
+    EXPECT_EQ(step.workspace_offset % alignment, 0u);
     for (const std::vector<ValueId>* ids : {&step.in, &step.out})
       for (const ValueId id : *ids) {
         const Placement& place = plan.placement(id);

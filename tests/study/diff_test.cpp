@@ -72,6 +72,47 @@ TEST(Diff, FindsEveryBackendWithinTolerance) {
   }
 }
 
+// Windows side by side and overlapping, at the edges and across them, behind activations that a gradient can tell from the pooling and that
+// it cannot, over channels that are read by eights, by fours and one by one.
+TEST(Diff, FindsPoolsBehindActivationsWithinTolerance) {
+  const model::Network network = model::parse_network(R"(
+name = "pools"
+input = [33, 37, 3]
+loss = "binary_cross_entropy"
+layers = [
+  { conv2d = 16, kernel = 3, padding = 1, activation = "relu" },
+  { max_pool = 3, stride = 2, padding = 1 },
+  { conv2d = 24, kernel = 3, padding = 1, activation = "relu" },
+  { max_pool = 3, stride = 2 },
+  { conv2d = 15, kernel = 3, padding = 1, activation = "relu" },
+  { max_pool = 2 },
+  { conv2d = 16, kernel = 3, padding = 1, activation = "leaky_relu" },
+  { max_pool = 2, padding = 1 },
+  { conv2d = 12, kernel = 1, activation = "gelu" },
+  { max_pool = 3 },
+  { flatten = true },
+  { linear = 64, activation = "relu" },
+  { dropout = 0.5 },
+  { linear = 1 },
+]
+)",
+                                                      "pools.toml");
+  const data::Images images = data::synthetic({.h = 33, .w = 37, .c = 3, .classes = 2, .train = 16, .test = 1}, 1).train;
+  const std::unique_ptr<Backend> reference = open_backend("reference");
+  for (const BackendEntry& entry : list_backends()) {
+    if (entry.name == "reference" || !entry.absent_because.empty()) continue;
+    const std::unique_ptr<Backend> other = open_backend(entry.name);
+    for (const std::string precision : {"fp32", "bf16", "fp16"}) {
+      if (precision != "fp32" && entry.name != "cuda") continue;
+      train::Recipe recipe;
+      recipe.batch = 8;
+      recipe.threads = 2;
+      recipe.precision = precision;
+      EXPECT_NO_THROW(require_within(diff(*reference, *other, {network, recipe, images, 2}))) << entry.name << " " << precision;
+    }
+  }
+}
+
 TEST(Diff, AlignsAClaimWithTheStepsThatItStandsFor) {
   const std::unique_ptr<Backend> reference = open_backend("reference"), eigen = open_backend("eigen");
   const Diff fused = diff_of(*reference, *eigen), plain = diff_of(*reference, *eigen, without_claims());

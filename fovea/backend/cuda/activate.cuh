@@ -56,4 +56,7 @@ __device__ inline float activation_gradient(Activation activation, float at, flo
   return dy;
 }
 
+// The same for relu, whose slope is 0 here, and leaky_relu: activations whose y tells where they bend.
+__device__ inline float bent_gradient(float y, float dy, float slope) { return y > 0 || isnan(y) ? dy : slope == 0 ? 0 : slope * dy; }
+
 }  // namespace fovea::cuda

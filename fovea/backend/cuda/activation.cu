@@ -47,7 +47,8 @@ __global__ void __launch_bounds__(block_threads) backward(ActivationBackward op,
 }
 
 // Forward and backward are the same product with the mask. A thread draws four elements at a time; a block stays within one sample.
-template <class T>
+// `width`: neighbours in one access, 4 or 1.
+template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
     apply_mask(DropoutForward op, Into into, const StepControl* control, const T* from, T* to) {
   const DropoutMask mask = dropout_mask(op, *control);
@@ -57,15 +58,16 @@ __global__ void __launch_bounds__(block_threads)
     if (quad >= quads) continue;
     const Random4 bits = mask.bits(op.first_sample + i, quad);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int64_t element = 4 * quad + j;
-      if (element >= op.elements) break;
-      const int64_t place = i * op.elements + element;
-      const bool kept = bits.v[j] >= mask.threshold;
-      if (into == Into::overwrite)
-        to[place] = narrowed<T>(kept ? widened(from[place]) * mask.scale : 0);
-      else if (kept)
-        to[place] = narrowed<T>(fmaf(widened(from[place]), mask.scale, widened(to[place])));
+    for (int j = 0; j < 4; j += width) {
+      if (4 * quad + j >= op.elements) break;
+      const int64_t place = i * op.elements + 4 * quad + j;
+      float values[width], sums[width] = {};
+      copy<width>(from + place, values);
+      if (into == Into::add) copy<width>(to + place, sums);
+#pragma unroll
+      for (int e = 0; e < width; ++e)
+        if (bits.v[j + e] >= mask.threshold) sums[e] = into == Into::add ? fmaf(values[e], mask.scale, sums[e]) : values[e] * mask.scale;
+      put<width>(sums, to + place);
     }
   }
 }
@@ -87,8 +89,9 @@ void activation_backward(const ActivationBackward& op, const Buffers& buffers, c
 template <class T>
 void dropout(const DropoutForward& op, Into into, const Buffers& buffers, const Launch& launch) {
   const int64_t spans = (op.elements + 4 * block_threads - 1) / (4 * block_threads);
-  apply_mask<<<blocks_for(op.n * spans, 1), block_threads, 0, launch.stream>>>(op, into, input_of<StepControl>(buffers, 1),
-                                                                               input_of<T>(buffers, 0), output_of<T>(buffers, 0));
+  const auto run = op.elements % 4 == 0 ? apply_mask<4, T> : apply_mask<1, T>;
+  run<<<blocks_for(op.n * spans, 1), block_threads, 0, launch.stream>>>(op, into, input_of<StepControl>(buffers, 1),
+                                                                        input_of<T>(buffers, 0), output_of<T>(buffers, 0));
   check_launch("dropout");
 }
 

@@ -4,6 +4,7 @@
 
 #include "fovea/backend/augment_pixels.h"
 #include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
 #include "fovea/base/error.h"
@@ -15,6 +16,7 @@ struct Batch {
   AugmentRule rule;
   int64_t n, c;
   int64_t elements;  // of one image
+  Divider by_c, by_w;
 };
 
 struct Source {
@@ -24,28 +26,45 @@ struct Source {
   const Normalisation* factors;  // per channel
 };
 
-constexpr int per_block = 4 * block_threads;
+constexpr int per_thread = 32, per_block = per_thread * block_threads;
 
-// A block writes per_block elements of one image. Every thread works out the placement: one for all would take as long.
-template <class T>
+// A block writes per_block elements of one image, `width` neighbours a thread at a time. One thread works out the placement.
+template <int width, class T>
 __global__ void __launch_bounds__(block_threads) gather(Batch batch, Source source, T* y, int32_t* t) {
+  __shared__ int64_t of_block[3];
+  __shared__ Mirror mirror;
   const int64_t spans = (batch.elements + per_block - 1) / per_block;
-  for (int64_t span = blockIdx.x; span < batch.n * spans; span += gridDim.x) {
-    const int64_t i = span / spans, first = span % spans * per_block;
-    const Placement placement = place_image(batch.rule, *source.control, i);
-    if (first == 0 && threadIdx.x == 0) t[i] = placement.image < 0 ? ignored_label : source.labels[placement.image];
-    const uint8_t* image = source.pixels + placement.image * batch.elements;
-    const int64_t end = min(first + per_block, batch.elements);
-    for (int64_t element = first + threadIdx.x; element < end; element += block_threads) {
-      const int within = static_cast<int>(element), channels = static_cast<int>(batch.c), width = static_cast<int>(batch.rule.w);
-      const int pixel = within / channels, c = within % channels;
-      float value = 0;
-      if (placement.image >= 0) {
-        const int64_t from = source_pixel(batch.rule, placement, pixel / width, pixel % width);
-        value = normalise(from < 0 ? uint8_t{0} : image[from * batch.c + c], source.factors[c]);
+  const int64_t i = blockIdx.x / spans, first = blockIdx.x % spans * per_block;
+  if (threadIdx.x == 0) {
+    const Placement found = place_image(batch.rule, *source.control, i);
+    of_block[0] = found.image, of_block[1] = found.shift_h, of_block[2] = found.shift_w, mirror = found.mirror;
+    if (first == 0) t[i] = found.image < 0 ? ignored_label : source.labels[found.image];
+  }
+  __syncthreads();
+  const Placement placement = {of_block[0], of_block[1], of_block[2], mirror};
+  const uint8_t* image = source.pixels + placement.image * batch.elements;
+  const int end = static_cast<int>(min(first + per_block, batch.elements));
+#pragma unroll 2
+  for (int element = static_cast<int>(first) + static_cast<int>(threadIdx.x) * width; element < end; element += block_threads * width) {
+    const Divided pixel = batch.by_c.divide(element);
+    const Divided line = batch.by_w.divide(pixel.quotient);
+    int c = pixel.remainder, h = line.quotient, w = line.remainder;
+    float values[width] = {};
+    if (placement.image >= 0) {
+      int64_t from = source_pixel(batch.rule, placement, h, w);
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        values[j] = normalise(from < 0 ? uint8_t{0} : image[from * batch.c + c], source.factors[c]);
+        if (++c < batch.c) continue;
+        c = 0;
+        if (++w == batch.rule.w) {
+          w = 0;
+          ++h;
+        }
+        from = source_pixel(batch.rule, placement, h, w);
       }
-      y[i * batch.elements + element] = narrowed<T>(value);
     }
+    put<width>(values, y + i * batch.elements + element);
   }
 }
 
@@ -117,12 +136,14 @@ KernelPtr Kernels::make(const Augment& op, const Limits&) {
   const auto table = std::make_shared<DeviceTable>(std::as_bytes(std::span(factors)));
   return with_values(values, [&]<class T>(T) {
     return kernel("gathered in one kernel", op, [table](const Augment& o, const Buffers& buffers, const Launch& launch) {
-      const Batch batch = {rule_of(o), o.n, o.c, o.h * o.w * o.c};
+      const int64_t elements = o.h * o.w * o.c;
+      const Batch batch = {rule_of(o), o.n, o.c, elements, Divider(static_cast<int>(o.c)), Divider(static_cast<int>(o.w))};
       const Source source = {input_of<uint8_t>(buffers, 0), input_of<int32_t>(buffers, 1), input_of<StepControl>(buffers, 2),
                              static_cast<const Normalisation*>(table->data())};
-      const int64_t spans = (batch.elements + per_block - 1) / per_block;
-      gather<<<blocks_for(batch.n * spans, 1), block_threads, 0, launch.stream>>>(batch, source, output_of<T>(buffers, 0),
-                                                                                  output_of<int32_t>(buffers, 1));
+      constexpr int most = most_abreast<T>;
+      const auto run = elements % most == 0 ? gather<most, T> : gather<1, T>;
+      run<<<static_cast<unsigned>(o.n * ceil_of(elements, per_block)), block_threads, 0, launch.stream>>>(
+          batch, source, output_of<T>(buffers, 0), output_of<int32_t>(buffers, 1));
       check_launch("augment");
     });
   });

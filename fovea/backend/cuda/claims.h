@@ -11,6 +11,17 @@ namespace fovea::cuda {
 KernelPtr conv2d_with_bias(const Conv2dForward& op, std::optional<Activation> activation);
 KernelPtr linear_with_bias(const LinearForward& op, std::optional<Activation> activation);
 
+// in: x w b   out: y of the pooling, argmax (absent in evaluation)
+KernelPtr pooled_product(KernelPtr product, KernelPtr pool, const MaxPoolForward& op);
+
+// The gradients of a relu or leaky_relu and of the bias before it.
+// in: y dy of the activation   out: its dx, db
+inline float slope_of(const ActivationBackward& op) { return op.activation == Activation::leaky_relu ? op.slope : 0; }
+KernelPtr activation_and_bias_backward(const ActivationBackward& activation, const BiasBackward& bias);
+// The same with a max pooling behind the activation, of `slope`; where has_cells.
+// in: dy argmax y of the pooling   out: dx of the activation, db
+KernelPtr pool_activation_and_bias_backward(const MaxPoolBackward& op, float slope, Into into_bias);
+
 // What is done to normalised values on their way to memory: another branch added, then an activation.
 struct NormTail {
   bool adds = false;
@@ -25,8 +36,8 @@ KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail);
 // in: y (or x of the activation), its dy, x scale mean variance   out: dx dscale dshift [dy of the norm]
 KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation);
 
-// Loss, Metrics and gradient of a batch in one block. in: x t [LossScale]   out: Metrics dx
-KernelPtr scored_softmax_cross_entropy(const SoftmaxCrossEntropyBackward& op);
-inline constexpr int64_t largest_scored_batch = 1024;  // beyond it, one block takes longer than three kernels on all multiprocessors
+// Loss, Metrics and gradient of a batch. in: x t [LossScale]   out: Metrics dx
+KernelPtr scored_loss(const SoftmaxCrossEntropyBackward& op);
+KernelPtr scored_loss(const BinaryCrossEntropyBackward& op);
 
 }  // namespace fovea::cuda

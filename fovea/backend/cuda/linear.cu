@@ -1,4 +1,4 @@
-// Matrix products of the fully connected layer, and the bias of every layer.
+// Matrix products of the fully connected layer.
 #include <array>
 
 #include "fovea/backend/cuda/backend.h"
@@ -92,87 +92,6 @@ void linear_backward_filter(const LinearBackwardFilter& op, const Buffers& buffe
   });
 }
 
-// `width` neighbouring columns a thread; k is the number of their pieces.
-template <int width, class T>
-__global__ void __launch_bounds__(block_threads) add_bias(const T* x, const float* b, T* y, int pieces, Divider k) {
-  for (int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x; i < pieces; i += int64_t{gridDim.x} * block_threads) {
-    float values[width], bias[width];
-    copy<width>(x + i * width, values);
-    copy<width>(b + k.divide(static_cast<int>(i)).remainder * width, bias);
-#pragma unroll
-    for (int j = 0; j < width; ++j) values[j] += bias[j];
-    put<width>(values, y + i * width);
-  }
-}
-
-template <class T, int width>
-void bias_forward(const BiasForward& op, const Buffers& buffers, const Launch& launch) {
-  for_image_ranges(op.rows, op.k, [&](int64_t first, int rows) {
-    const int columns = static_cast<int>(op.k) / width, pieces = rows * columns;
-    add_bias<width><<<blocks_for(pieces), block_threads, 0, launch.stream>>>(
-        input_of<T>(buffers, 0) + first * op.k, input(buffers, 1), output_of<T>(buffers, 0) + first * op.k, pieces, Divider(columns));
-    check_launch("add_bias");
-  });
-}
-
-// Each block adds up `rows_per_part` rows of `width` columns; `abreast` rows side by side, so that a block reads memory in order.
-struct ColumnSums {
-  int64_t rows;
-  int k, width, abreast, column_blocks;
-  int parts;
-  int64_t rows_per_part;
-
-  explicit ColumnSums(const BiasBackward& op)
-      : rows(op.rows),
-        k(static_cast<int>(op.k)),
-        width(std::min(k, block_threads)),
-        abreast(block_threads / width),
-        column_blocks((k + width - 1) / width),
-        parts(static_cast<int>(std::clamp<int64_t>(rows / (32 * abreast), 1, most_parts))),
-        rows_per_part((rows + parts - 1) / parts) {
-    parts = static_cast<int>((rows + rows_per_part - 1) / rows_per_part);
-  }
-  Product product() const { return {.m = 1, .n = k, .k = parts * tile_k, .parts = parts, .tiles_per_part = 1}; }
-
- private:
-  static constexpr int64_t most_parts = 264;
-};
-
-template <class T>
-__global__ void __launch_bounds__(block_threads)
-    sum_columns(const T* dy, ColumnSums sums, Product product, Epilogue epilogue, float* parts) {
-  __shared__ float of_thread[block_threads];
-  const int part = static_cast<int>(blockIdx.x) / sums.column_blocks;
-  const int lane = static_cast<int>(threadIdx.x) / sums.width;
-  const int place = static_cast<int>(threadIdx.x) % sums.width;
-  const int column = static_cast<int>(blockIdx.x) % sums.column_blocks * sums.width + place;
-  const int64_t first = part * sums.rows_per_part, end = min(first + sums.rows_per_part, sums.rows);
-  float sum = 0;
-  if (lane < sums.abreast && column < sums.k) {
-#pragma unroll 8
-    for (int64_t row = first + lane; row < end; row += sums.abreast) sum += widened(dy[row * sums.k + column]);
-  }
-  of_thread[threadIdx.x] = sum;
-  __syncthreads();
-  if (lane > 0 || column >= sums.k) return;
-  for (int other = 1; other < sums.abreast; ++other) sum += of_thread[other * sums.width + place];
-  if (sums.parts > 1)
-    parts[int64_t{part} * sums.k + column] = sum;
-  else
-    finish<1>(epilogue, product, {0, 0, column}, &sum);
-}
-
-template <class T>
-void bias_backward(const BiasBackward& op, const Buffers& buffers, const Launch& launch) {
-  const ColumnSums sums(op);
-  const Product product = sums.product();
-  const Epilogue epilogue = {.out = output(buffers, 0), .into = op.into};
-  sum_columns<<<sums.parts * sums.column_blocks, block_threads, 0, launch.stream>>>(input_of<T>(buffers, 0), sums, product, epilogue,
-                                                                                    launch.floats());
-  check_launch("sum_columns");
-  if (sums.parts > 1) add_parts(product, epilogue, launch);
-}
-
 }  // namespace
 
 template <>
@@ -200,24 +119,6 @@ KernelPtr linear_with_bias(const LinearForward& op, std::optional<Activation> ac
     return [finish](const LinearForward& o, const Buffers& buffers, const Launch& launch) {
       linear_forward<T>(o.shape, {.finish = finish, .bias = input(buffers, 2)}, buffers, launch);
     };
-  });
-}
-
-template <>
-KernelPtr Kernels::make(const BiasForward& op, const Limits&) {
-  require_countable(op, op.k);
-  return with_values(require_values(op), [&]<class T>(T) {
-    constexpr int most = most_abreast<T>;
-    if (op.k % most == 0) return kernel(std::to_string(most) + " columns a thread", op, bias_forward<T, most>);
-    return kernel("element by element", op, bias_forward<T, 1>);
-  });
-}
-template <>
-KernelPtr Kernels::make(const BiasBackward& op, const Limits&) {
-  require_countable(op, op.k);
-  const ColumnSums sums(op);
-  return with_values(require_values(op), [&]<class T>(T) {
-    return kernel("sums of columns in " + std::to_string(sums.parts) + " parts", op, bias_backward<T>, sums.product().workspace_bytes());
   });
 }
 

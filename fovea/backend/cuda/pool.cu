@@ -4,6 +4,7 @@
 #include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
+#include "fovea/backend/cuda/pool_cells.h"
 
 namespace fovea::cuda {
 namespace {
@@ -278,6 +279,7 @@ KernelPtr Kernels::make(const MaxPoolForward& op, const Limits&) {
 }
 template <>
 KernelPtr Kernels::make(const MaxPoolBackward& op, const Limits&) {
+  if (has_cells(op.shape)) return max_pool_backward_in_cells(op);
   return for_channels(op, [&]<class T, int width>() {
     if (argmax_dtype(op.shape.window) == DType::u16) return kernel(text_of(1), op, max_pool_backward<T, 1, uint16_t>);
     return kernel(text_of(width), op, max_pool_backward<T, width, uint8_t>);

@@ -20,10 +20,10 @@ struct RowGrid {
   dim3 blocks() const { return dim3(columns(), static_cast<unsigned>(parts)); }
 };
 
-// `widest`: channels of a thread, where theirs are a multiple of it.
-inline RowGrid row_grid(int64_t rows, int64_t c, int widest = 4) {
+// `widest`: channels of a thread, where theirs are a multiple of it. `enough_blocks`: two for each multiprocessor of a large GPU, or
+// another constant, so that sums do not depend on the GPU.
+inline RowGrid row_grid(int64_t rows, int64_t c, int widest = 4, int enough_blocks = 264) {
   constexpr int64_t least_rows_per_thread = 8;
-  constexpr int enough_blocks = 264;  // two for each multiprocessor of a large GPU; a constant, so that sums do not depend on the GPU
   RowGrid grid{.rows = rows, .c = static_cast<int>(c), .width = c % widest == 0 ? widest : 1};
   while (grid.lanes / 2 * grid.width >= c) grid.lanes /= 2;
   const int64_t most = std::max<int64_t>(1, rows / (grid.lines() * least_rows_per_thread));
