@@ -16,7 +16,7 @@ struct Batch {
   AugmentRule rule;
   int64_t n, c;
   int64_t elements;  // of one image
-  Divider by_c, by_w;
+  Divider by_c, by_row;
 };
 
 struct Source {
@@ -27,6 +27,19 @@ struct Source {
 };
 
 constexpr int per_thread = 32, per_block = per_thread * block_threads;
+
+// source_pixel of augment_pixels.h, for element x of a row, of channel c: where rows are
+// mirrored, the pixels run backwards and their channels forwards.
+struct Row {
+  int elements, first, step, mirrored;
+
+  __device__ Row(const Batch& batch, const Placement& placement)
+      : elements(static_cast<int>(batch.rule.w * batch.c)), mirrored(placement.mirror == Mirror::random) {
+    first = static_cast<int>((placement.shift_w + (mirrored ? batch.rule.w - 1 : 0)) * batch.c);
+    step = mirrored ? -1 : 1;
+  }
+  __device__ int source(int x, int c) const { return first + step * x + 2 * mirrored * c; }
+};
 
 // A block writes per_block elements of one image, `width` neighbours a thread at a time. One thread works out the placement.
 template <int width, class T>
@@ -44,24 +57,20 @@ __global__ void __launch_bounds__(block_threads) gather(Batch batch, Source sour
   const Placement placement = {of_block[0], of_block[1], of_block[2], mirror};
   const uint8_t* image = source.pixels + placement.image * batch.elements;
   const int end = static_cast<int>(min(first + per_block, batch.elements));
-#pragma unroll 2
+  const Row row(batch, placement);
   for (int element = static_cast<int>(first) + static_cast<int>(threadIdx.x) * width; element < end; element += block_threads * width) {
-    const Divided pixel = batch.by_c.divide(element);
-    const Divided line = batch.by_w.divide(pixel.quotient);
-    int c = pixel.remainder, h = line.quotient, w = line.remainder;
+    const Divided line = batch.by_row.divide(element);
+    int h = line.quotient + static_cast<int>(placement.shift_h), x = line.remainder, c = batch.by_c.divide(element).remainder;
     float values[width] = {};
     if (placement.image >= 0) {
-      int64_t from = source_pixel(batch.rule, placement, h, w);
 #pragma unroll
       for (int j = 0; j < width; ++j) {
-        values[j] = normalise(from < 0 ? uint8_t{0} : image[from * batch.c + c], source.factors[c]);
-        if (++c < batch.c) continue;
-        c = 0;
-        if (++w == batch.rule.w) {
-          w = 0;
-          ++h;
-        }
-        from = source_pixel(batch.rule, placement, h, w);
+        const int from = row.source(x, c);
+        const bool inside = static_cast<unsigned>(from) < static_cast<unsigned>(row.elements) && static_cast<unsigned>(h) < batch.rule.h;
+        values[j] = normalise(inside ? image[h * row.elements + from] : uint8_t{0}, source.factors[c]);
+        c = c + 1 == batch.c ? 0 : c + 1;
+        x = x + 1 == row.elements ? 0 : x + 1;
+        h += x == 0;
       }
     }
     put<width>(values, y + i * batch.elements + element);
@@ -137,7 +146,7 @@ KernelPtr Kernels::make(const Augment& op, const Limits&) {
   return with_values(values, [&]<class T>(T) {
     return kernel("gathered in one kernel", op, [table](const Augment& o, const Buffers& buffers, const Launch& launch) {
       const int64_t elements = o.h * o.w * o.c;
-      const Batch batch = {rule_of(o), o.n, o.c, elements, Divider(static_cast<int>(o.c)), Divider(static_cast<int>(o.w))};
+      const Batch batch = {rule_of(o), o.n, o.c, elements, Divider(static_cast<int>(o.c)), Divider(static_cast<int>(o.w * o.c))};
       const Source source = {input_of<uint8_t>(buffers, 0), input_of<int32_t>(buffers, 1), input_of<StepControl>(buffers, 2),
                              static_cast<const Normalisation*>(table->data())};
       constexpr int most = most_abreast<T>;

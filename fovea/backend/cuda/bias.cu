@@ -94,7 +94,7 @@ KernelPtr Kernels::make(const BiasForward& op, const Limits&) {
 template <>
 KernelPtr Kernels::make(const BiasBackward& op, const Limits&) {
   return for_rows_of(op, [&]<class T, int width>() {
-    const RowGrid grid = streaming_grid(op.rows, op.k, width);
+    const RowGrid grid = grid_for<Rows<T, width>>(op.rows, op.k);
     const auto run = [grid](const BiasBackward& o, const Buffers& buffers, const Launch& launch) {
       launch_row_sums(Rows<T, width>{input_of<T>(buffers, 0), o.k}, grid, o.into, output(buffers, 0), launch);
     };
@@ -104,7 +104,7 @@ KernelPtr Kernels::make(const BiasBackward& op, const Limits&) {
 
 KernelPtr activation_and_bias_backward(const ActivationBackward& activation, const BiasBackward& bias) {
   return for_rows_of(bias, [&]<class T, int width>() {
-    const RowGrid grid = streaming_grid(bias.rows, bias.k, width);
+    const RowGrid grid = grid_for<ActivatedRows<T, width>>(bias.rows, bias.k);
     const auto run = [grid, slope = slope_of(activation)](const BiasBackward& o, const Buffers& buffers, const Launch& launch) {
       const ActivatedRows<T, width> rows = {input_of<T>(buffers, 0), input_of<T>(buffers, 1), output_of<T>(buffers, 0), o.k, slope};
       launch_row_sums(rows, grid, o.into, output(buffers, 1), launch);

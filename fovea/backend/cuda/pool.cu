@@ -125,18 +125,26 @@ template <int width, class T, class Argmax>
 __global__ void __launch_bounds__(block_threads) max_forward(Pool pool, const T* x, T* y, Argmax* argmax) {
   const int64_t element = (int64_t{blockIdx.x} * block_threads + threadIdx.x) * width;
   if (element >= pool.outputs()) return;
-  float largest[width] = {};
+  float largest[width];
   Places<Argmax, width> places;
+#pragma unroll
+  for (int j = 0; j < width; ++j) largest[j] = -INFINITY;
   bool first = true;
   for_each_input<width>(pool, output_place<width>(pool, static_cast<int>(element / width)), x, [&](int position, const float* values) {
+    if (first)
+#pragma unroll
+      for (int j = 0; j < width; ++j) places.at[j] = static_cast<Argmax>(position);
+    first = false;
 #pragma unroll
     for (int j = 0; j < width; ++j) {
-      if (!first && !(values[j] > largest[j] || (isnan(values[j]) && !isnan(largest[j])))) continue;
-      largest[j] = values[j];
-      places.at[j] = static_cast<Argmax>(position);
+      const bool replaces = !(values[j] <= largest[j]) && !isnan(largest[j]);  // larger, or the first NaN
+      largest[j] = replaces ? values[j] : largest[j];
+      places.at[j] = replaces ? static_cast<Argmax>(position) : places.at[j];
     }
-    first = false;
   });
+  if (first)  // a window of padding alone
+#pragma unroll
+    for (int j = 0; j < width; ++j) largest[j] = 0;
   put<width>(largest, y + element);
   if (argmax != nullptr) *reinterpret_cast<Places<Argmax, width>*>(argmax + element) = places;
 }

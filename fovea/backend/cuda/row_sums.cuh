@@ -20,8 +20,21 @@ __device__ inline void widen(const Piece<width, T>& piece, float (&to)[width]) {
   for (int j = 0; j < width; ++j) to[j] = widened(piece.at[j]);
 }
 
-// Four blocks for each multiprocessor of a large GPU; a constant, so that sums do not depend on the GPU.
-inline RowGrid streaming_grid(int64_t rows, int64_t c, int width) { return row_grid(rows, c, width, 528); }
+// Four blocks for each multiprocessor of a large GPU; a constant, so that sums do not depend on the GPU. A block that can read all rows at
+// once with fewer channels side by side does so, and there is nothing to add up behind it.
+template <class Source>
+RowGrid grid_for(int64_t rows, int64_t c) {
+  constexpr int fewest_lanes = 4;
+  RowGrid grid{.rows = rows, .c = static_cast<int>(c), .width = Source::width};
+  while (grid.lanes / 2 * grid.width >= c) grid.lanes /= 2;
+  if (rows <= int64_t{2} * Source::abreast * block_threads / fewest_lanes) {
+    while (grid.lanes > fewest_lanes && rows > int64_t{2} * Source::abreast * grid.lines()) grid.lanes /= 2;
+    cut_rows(grid, 2 * Source::abreast, 1);
+  } else {
+    cut_rows(grid, Source::abreast, 528);
+  }
+  return grid;
+}
 
 // Source::load(row, channel) only reads; Source::finish(row, channel, loaded, values) may write, and gives what is summed. `abreast` rows
 // are read before the first of them is finished.

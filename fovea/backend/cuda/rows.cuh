@@ -20,17 +20,20 @@ struct RowGrid {
   dim3 blocks() const { return dim3(columns(), static_cast<unsigned>(parts)); }
 };
 
-// `widest`: channels of a thread, where theirs are a multiple of it. `enough_blocks`: two for each multiprocessor of a large GPU, or
-// another constant, so that sums do not depend on the GPU.
-inline RowGrid row_grid(int64_t rows, int64_t c, int widest = 4, int enough_blocks = 264) {
-  constexpr int64_t least_rows_per_thread = 8;
-  RowGrid grid{.rows = rows, .c = static_cast<int>(c), .width = c % widest == 0 ? widest : 1};
-  while (grid.lanes / 2 * grid.width >= c) grid.lanes /= 2;
-  const int64_t most = std::max<int64_t>(1, rows / (grid.lines() * least_rows_per_thread));
+// The rows of a grid in parts, none of them empty.
+inline void cut_rows(RowGrid& grid, int64_t least_rows_per_thread, int64_t enough_blocks) {
+  const int64_t most = std::max<int64_t>(1, grid.rows / (grid.lines() * least_rows_per_thread));
   const int64_t wished = std::max<int64_t>(1, enough_blocks / grid.columns());
   const int64_t parts = std::min(most, wished);
-  grid.rows_per_part = (rows + parts - 1) / parts;
-  grid.parts = static_cast<int>((rows + grid.rows_per_part - 1) / grid.rows_per_part);
+  grid.rows_per_part = (grid.rows + parts - 1) / parts;
+  grid.parts = static_cast<int>((grid.rows + grid.rows_per_part - 1) / grid.rows_per_part);
+}
+
+// `widest`: channels of a thread, where theirs are a multiple of it.
+inline RowGrid row_grid(int64_t rows, int64_t c, int widest = 4) {
+  RowGrid grid{.rows = rows, .c = static_cast<int>(c), .width = c % widest == 0 ? widest : 1};
+  while (grid.lanes / 2 * grid.width >= c) grid.lanes /= 2;
+  cut_rows(grid, 8, 264);  // two blocks for each multiprocessor of a large GPU; a constant, so that sums do not depend on the GPU
   return grid;
 }
 
