@@ -1,71 +1,56 @@
-// Batch normalisation per channel in two launches: sums over parts of the rows, which the shape alone decides, then element by element,
-// each block adding up the parts of its channels. The sum with another branch and the activation behind it can be done on the way.
+// Batch normalisation per channel: moments of parts of the rows, which the shape alone decides, merged per channel, and a second pass over
+// the rows. The sum with another branch and the activation behind it can be done on the way.
 #include "fovea/backend/cuda/activate.cuh"
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
-#include "fovea/backend/cuda/kernel.h"
-#include "fovea/backend/cuda/rows.cuh"
+#include "fovea/backend/cuda/norm_rows.cuh"
+#include "fovea/backend/cuda/tensor_product.h"
+
+#include <limits>
 
 namespace fovea::cuda {
 namespace {
 
-// Mean and sum of squared differences from it, of `count` values.
-// Chan, Golub, LeVeque: "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-struct Moments {
-  float count, mean, squares;
-
-  __device__ void merge(const Moments& other) {
-    if (other.count == 0) return;
-    const float total = count + other.count, share = other.count / total, step = other.mean - mean;
-    squares += other.squares + step * step * count * share;
-    mean = fmaf(step, share, mean);
-    count = total;
-  }
-};
-
-// Sums of the gradients of shift and scale.
-struct Gradients {
-  float shift, scale;
-  __device__ void merge(const Gradients& other) {
-    shift += other.shift;
-    scale += other.scale;
-  }
-};
-
-// The block's lines merged, for all of them.
-template <int width, class T>
-__device__ void merge_lines(const RowGrid& grid, T (&of_thread)[width]) {
-  __shared__ T values[width][block_threads];
-  const int place = static_cast<int>(threadIdx.y) * grid.lanes + static_cast<int>(threadIdx.x);
+// Mean and sum of squared differences from it, by channel. Merged as in Chan, Golub, LeVeque: "Updating formulae and a pairwise algorithm
+// for computing sample variances", 1979, all at once: first the mean of means, then the squares about it.
+template <int width>
+__device__ void merge_lines(const NormGrid& grid, float count, float (&mean)[width], float (&squares)[width]) {
+  float total[width];
+  const float all = static_cast<float>(grid.deal.rows_of(static_cast<int>(blockIdx.y)));
 #pragma unroll
-  for (int j = 0; j < width; ++j) values[j][place] = of_thread[j];
-  for (int half = grid.lines() / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.y) >= half) continue;
+  for (int j = 0; j < width; ++j) total[j] = count * mean[j];
+  sum_lines<width>(grid.lanes, total);
 #pragma unroll
-    for (int j = 0; j < width; ++j) values[j][place].merge(values[j][place + half * grid.lanes]);
+  for (int j = 0; j < width; ++j) {
+    total[j] /= all;
+    const float step = mean[j] - total[j];
+    squares[j] = fmaf(count * step, step, squares[j]);
+    mean[j] = total[j];
   }
-  __syncthreads();
-#pragma unroll
-  for (int j = 0; j < width; ++j) of_thread[j] = values[j][threadIdx.x];
+  sum_lines<width>(grid.lanes, squares);
 }
 
-// ---- forward ----
-
 template <int width, class T>
-__global__ void __launch_bounds__(block_threads) moments_of_parts(RowGrid grid, const T* __restrict__ x, float* parts) {
-  const int c = channel_of(grid, blockIdx.x), part = static_cast<int>(blockIdx.y);
-  const Span rows = rows_of(grid, part);
-  const int64_t first = rows.first + threadIdx.y;
-  Moments moments[width] = {};
-  if (c < grid.c && first < rows.end) {
-    // Sums of differences from the first value: their mean is small, so that little cancels.
-    __align__(16) float origin[width], sum[width] = {}, squares[width] = {};
-    copy<width>(&x[first * grid.c + c], origin);
-#pragma unroll 4
-    for (int64_t row = first; row < rows.end; row += grid.lines()) {
-      __align__(16) float value[width];
-      copy<width>(&x[row * grid.c + c], value);
+__global__ void __launch_bounds__(block_threads, 2) moments_of_parts(NormGrid grid, const T* __restrict__ x, float* __restrict__ parts) {
+  constexpr int batch = 8;
+  const OwnRows<Walk::down> own(grid);
+  const int64_t count = own.count();
+  // Sums of differences from the first value: their mean is small, so that little cancels.
+  float origin[width] = {}, sum[width] = {}, squares[width] = {}, value[width];
+  if (count > 0) {
+    Piece<width, T> piece;
+    piece.load(x + own.place(own.row));
+    piece.widen(origin);
+  }
+  own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
+    Piece<width, T> pieces[batch];
+#pragma unroll
+    for (int i = 0; i < batch; ++i)
+      if (i < valid) pieces[i].load(x + first + i * apart);
+#pragma unroll
+    for (int i = 0; i < batch; ++i) {
+      if (i >= valid) continue;
+      pieces[i].widen(value);
 #pragma unroll
       for (int j = 0; j < width; ++j) {
         const float difference = value[j] - origin[j];
@@ -73,17 +58,46 @@ __global__ void __launch_bounds__(block_threads) moments_of_parts(RowGrid grid, 
         squares[j] = fmaf(difference, difference, squares[j]);
       }
     }
-    const float count = static_cast<float>((rows.end - first + grid.lines() - 1) / grid.lines());
-#pragma unroll
-    for (int j = 0; j < width; ++j) moments[j] = {count, origin[j] + sum[j] / count, fmaxf(squares[j] - sum[j] * (sum[j] / count), 0.0f)};
-  }
-  merge_lines<width>(grid, moments);
-  if (threadIdx.y > 0 || c >= grid.c) return;
+  });
+  const float rows = static_cast<float>(count), share = count > 0 ? 1 / rows : 0.0f;
 #pragma unroll
   for (int j = 0; j < width; ++j) {
-    parts[(2 * part) * grid.c + c + j] = moments[j].mean;
-    parts[(2 * part + 1) * grid.c + c + j] = moments[j].squares;
+    const float step = sum[j] * share;
+    squares[j] = fmaxf(squares[j] - sum[j] * step, 0.0f);
+    origin[j] += step;
   }
+  merge_lines<width>(grid, rows, origin, squares);
+  if (threadIdx.y > 0 || own.c >= grid.c) return;
+  float* to = parts + int64_t{blockIdx.y} * 2 * grid.c + own.c;
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    to[j] = origin[j];
+    to[grid.c + j] = squares[j];
+  }
+}
+
+__global__ void __launch_bounds__(merging_threads)
+    merge_moments(Deal deal, int c, const float* __restrict__ parts, float* __restrict__ mean, float* __restrict__ variance) {
+  const int channel = static_cast<int>(blockIdx.x) * merging_lanes + static_cast<int>(threadIdx.x);
+  const bool exists = channel < c;
+  const float rows_inverse = 1 / static_cast<float>(deal.rows);
+  float sum = 0, squares = 0;
+  if (exists)
+#pragma unroll 4
+    for (int part = static_cast<int>(threadIdx.y); part < deal.parts; part += merging_lines)
+      sum = fmaf(static_cast<float>(deal.rows_of(part)), parts[int64_t{part} * 2 * c + channel], sum);
+  const float of_all = sum_merging_lines(sum) * rows_inverse;
+  if (exists)
+#pragma unroll 4
+    for (int part = static_cast<int>(threadIdx.y); part < deal.parts; part += merging_lines) {
+      const float* from = parts + int64_t{part} * 2 * c + channel;
+      const float step = from[0] - of_all;
+      squares += fmaf(static_cast<float>(deal.rows_of(part)) * step, step, from[c]);
+    }
+  squares = sum_merging_lines(squares);
+  if (!exists || threadIdx.y > 0) return;
+  mean[channel] = of_all;
+  variance[channel] = squares * rows_inverse;
 }
 
 struct Normal {
@@ -91,262 +105,175 @@ struct Normal {
   float epsilon;
 };
 
-// Moments that are still in parts, and where to leave them.
-struct Parts {
-  const float* data = nullptr;  // nullptr: given statistics
-  float *mean = nullptr, *variance = nullptr;
+// What is done to a normalised value at last: nothing or relu, which are one comparison, or another activation.
+struct Floor {
+  float least;
+  __device__ float operator()(float value) const { return value <= least ? least : value; }  // NaN stays NaN
+};
+struct Activated {
+  Activation activation;
+  float slope;
+  __device__ float operator()(float value) const { return activate(activation, value, slope); }
 };
 
-template <int width>
-__device__ void merge_parts(const RowGrid& grid, const Parts& parts, float (&mean)[width], float (&variance)[width]) {
-  const int c = channel_of(grid, blockIdx.x);
-  Moments moments[width] = {};
-  if (c < grid.c)
-    for (int part = static_cast<int>(threadIdx.y); part < grid.parts; part += grid.lines()) {
-      const Span rows = rows_of(grid, part);
-      __align__(16) float means[width], squares[width];
-      copy<width>(&parts.data[(2 * part) * grid.c + c], means);
-      copy<width>(&parts.data[(2 * part + 1) * grid.c + c], squares);
-#pragma unroll
-      for (int j = 0; j < width; ++j) moments[j].merge({static_cast<float>(rows.end - rows.first), means[j], squares[j]});
-    }
-  merge_lines<width>(grid, moments);
-  if (c >= grid.c) return;
+template <int width, int batch, class T, class Finish>
+__global__ void __launch_bounds__(block_threads, 3)
+    normalise(NormGrid grid, Normal normal, Finish finish, const T* __restrict__ x, const T* __restrict__ added, T* __restrict__ y) {
+  const OwnRows<Walk::up> own(grid);
+  if (own.count() == 0) return;
+  float mean[width], factor[width], shift[width];
 #pragma unroll
   for (int j = 0; j < width; ++j) {
-    mean[j] = moments[j].mean;
-    variance[j] = moments[j].squares / moments[j].count;
-    if (blockIdx.y > 0 || threadIdx.y > 0) continue;
-    parts.mean[c + j] = mean[j];
-    parts.variance[c + j] = variance[j];
+    mean[j] = normal.mean[own.c + j];
+    factor[j] = normal.scale[own.c + j] / sqrtf(normal.variance[own.c + j] + normal.epsilon);
+    shift[j] = normal.shift[own.c + j];
   }
-}
-
-// What follows the normalisation at once.
-template <class T>
-struct Tail {
-  const T* added = nullptr;  // nullptr: nothing
-  bool activates = false;
-  Activation activation = Activation::relu;
-  float slope = 0;
-};
-
-template <int width, class T>
-__global__ void __launch_bounds__(block_threads)
-    normalise(RowGrid grid, Normal normal, Parts parts, Tail<T> tail, const T* __restrict__ x, T* __restrict__ y) {
-  const int c = channel_of(grid, blockIdx.x);
-  float mean[width], variance[width], factor[width], shift[width];
-  if (parts.data != nullptr) merge_parts<width>(grid, parts, mean, variance);
-  if (c >= grid.c) return;
+  own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
+    Piece<width, T> pieces[batch], others[batch];
 #pragma unroll
-  for (int j = 0; j < width; ++j) {
-    if (parts.data == nullptr) mean[j] = normal.mean[c + j], variance[j] = normal.variance[c + j];
-    factor[j] = normal.scale[c + j] / sqrtf(variance[j] + normal.epsilon);
-    shift[j] = normal.shift[c + j];
-  }
-  const Span rows = rows_of(grid, static_cast<int>(blockIdx.y));
-#pragma unroll 4
-  for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
-    __align__(16) float value[width], other[width] = {};
-    copy<width>(&x[row * grid.c + c], value);
-    if (tail.added != nullptr) copy<width>(&tail.added[row * grid.c + c], other);
-#pragma unroll
-    for (int j = 0; j < width; ++j) {
-      value[j] = fmaf(value[j] - mean[j], factor[j], shift[j]);
-      if (tail.added != nullptr) value[j] += other[j];
-      if (tail.activates) value[j] = activate(tail.activation, value[j], tail.slope);
+    for (int i = 0; i < batch; ++i) {
+      if (i >= valid) continue;
+      pieces[i].load(x + first + i * apart);
+      if (added != nullptr) others[i].load(added + first + i * apart);
     }
-    put<width>(value, &y[row * grid.c + c]);
-  }
-}
-
-// ---- backward ----
-
-// Where the gradient of the normalised values comes from: dy itself, or dy through the activation behind them.
-template <class T>
-struct Incoming {
-  const T* dy = nullptr;
-  const T* saved = nullptr;  // of the activation; nullptr: none
-  Activation activation = Activation::relu;
-  float slope = 0;
-
-  template <int width>
-  __device__ void read(int64_t place, float (&g)[width]) const {
-    __align__(16) float at[width] = {};
-    copy<width>(dy + place, g);
-    if (saved == nullptr) return;
-    copy<width>(saved + place, at);
 #pragma unroll
-    for (int j = 0; j < width; ++j) g[j] = activation_gradient(activation, at[j], g[j], slope);
-  }
-};
-
-template <int width, class T>
-__global__ void __launch_bounds__(block_threads)
-    gradients_of_parts(RowGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, float* parts) {
-  const int c = channel_of(grid, blockIdx.x), part = static_cast<int>(blockIdx.y);
-  const Span rows = rows_of(grid, part);
-  Gradients sums[width] = {};
-  if (c < grid.c) {
-    float mean[width], inverse[width];
-#pragma unroll
-    for (int j = 0; j < width; ++j) mean[j] = normal.mean[c + j], inverse[j] = 1 / sqrtf(normal.variance[c + j] + normal.epsilon);
-#pragma unroll 2
-    for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
-      __align__(16) float value[width], g[width];
-      copy<width>(&x[row * grid.c + c], value);
-      incoming.template read<width>(row * grid.c + c, g);
+    for (int i = 0; i < batch; ++i) {
+      if (i >= valid) continue;
+      float value[width], other[width] = {};
+      pieces[i].widen(value);
+      if (added != nullptr) others[i].widen(other);
 #pragma unroll
       for (int j = 0; j < width; ++j) {
-        sums[j].shift += g[j];
-        sums[j].scale = fmaf(g[j], (value[j] - mean[j]) * inverse[j], sums[j].scale);
+        value[j] = fmaf(value[j] - mean[j], factor[j], shift[j]);
+        if (added != nullptr) value[j] += other[j];
+        value[j] = finish(value[j]);
       }
+      put<width>(value, y + first + i * apart);
     }
-  }
-  merge_lines<width>(grid, sums);
-  if (threadIdx.y > 0 || c >= grid.c) return;
-#pragma unroll
-  for (int j = 0; j < width; ++j) {
-    parts[(2 * part) * grid.c + c + j] = sums[j].shift;
-    parts[(2 * part + 1) * grid.c + c + j] = sums[j].scale;
-  }
-}
-
-template <class T>
-struct Outgoing {
-  T* dx;
-  float *dscale, *dshift;
-  T* g;  // the incoming gradient, for others; nullptr: nobody reads it
-  Into into, into_scale, into_shift;
-};
-
-__device__ void store(Into into, float& to, float value) { to = into == Into::add ? to + value : value; }
-
-template <int width, class T>
-__device__ void merge_parts(const RowGrid& grid, const float* parts, const Outgoing<T>& out, Gradients (&sums)[width]) {
-  const int c = channel_of(grid, blockIdx.x);
-  if (c < grid.c)
-    for (int part = static_cast<int>(threadIdx.y); part < grid.parts; part += grid.lines()) {
-      __align__(16) float shifts[width], scales[width];
-      copy<width>(&parts[(2 * part) * grid.c + c], shifts);
-      copy<width>(&parts[(2 * part + 1) * grid.c + c], scales);
-#pragma unroll
-      for (int j = 0; j < width; ++j) sums[j].merge({shifts[j], scales[j]});
-    }
-  merge_lines<width>(grid, sums);
-  if (blockIdx.y > 0 || threadIdx.y > 0 || c >= grid.c) return;
-#pragma unroll
-  for (int j = 0; j < width; ++j) {
-    store(out.into_shift, out.dshift[c + j], sums[j].shift);
-    store(out.into_scale, out.dscale[c + j], sums[j].scale);
-  }
-}
-
-template <int width, class T>
-__global__ void __launch_bounds__(block_threads)
-    gradient_of_input(RowGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, const float* parts, Outgoing<T> out) {
-  const int c = channel_of(grid, blockIdx.x);
-  Gradients sums[width] = {};
-  merge_parts<width>(grid, parts, out, sums);
-  if (c >= grid.c) return;
-  float mean[width], inverse[width], factor[width], shift[width], scale[width];
-  const float rows_inverse = 1 / static_cast<float>(grid.rows);
-#pragma unroll
-  for (int j = 0; j < width; ++j) {
-    mean[j] = normal.mean[c + j];
-    inverse[j] = 1 / sqrtf(normal.variance[c + j] + normal.epsilon);
-    factor[j] = normal.scale[c + j] * inverse[j];
-    shift[j] = sums[j].shift * rows_inverse;
-    scale[j] = sums[j].scale * rows_inverse;
-  }
-  const Span rows = rows_of(grid, static_cast<int>(blockIdx.y));
-#pragma unroll 2
-  for (int64_t row = rows.first + threadIdx.y; row < rows.end; row += grid.lines()) {
-    const int64_t place = row * grid.c + c;
-    __align__(16) float value[width], g[width], before[width] = {};
-    copy<width>(&x[place], value);
-    incoming.template read<width>(place, g);
-    if (out.g != nullptr) put<width>(g, &out.g[place]);
-    if (out.into == Into::add) copy<width>(&out.dx[place], before);
-#pragma unroll
-    for (int j = 0; j < width; ++j)
-      store(out.into, before[j], factor[j] * (g[j] - fmaf((value[j] - mean[j]) * inverse[j], scale[j], shift[j])));
-    put<width>(before, &out.dx[place]);
-  }
+  });
 }
 
 // ---- launches ----
 
-template <class T>
-RowGrid grid_of(int64_t rows, int64_t c) {
-  return row_grid(rows, c, most_abreast<T>);
+Normal normal_of(const BatchNormForward& op, const Buffers& buffers) {
+  return {input(buffers, 1), input(buffers, 2), output(buffers, 1), output(buffers, 2), op.epsilon};
+}
+Normal normal_of(const BatchNormInference& op, const Buffers& buffers) {
+  return {input(buffers, 1), input(buffers, 2), input(buffers, 3), input(buffers, 4), op.epsilon};
 }
 
 template <class T>
-void launch_moments(const RowGrid& grid, const T* x, const Launch& launch) {
+NormGrid grid_of_sums(int64_t rows, int64_t c) {
+  return norm_grid(rows, c, most_abreast<T>, 2 * planned_multiprocessors);
+}
+
+template <class T>
+void launch_moments(const NormGrid& grid, const T* x, const Buffers& buffers, const Launch& launch) {
   with_width<most_abreast<T>>(grid.width, [&](auto width) {
     moments_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, x, launch.floats());
   });
   check_launch("moments_of_parts");
+  launch_merge_moments(grid.deal, grid.c, launch.floats(), buffers, launch);
 }
 
-template <class T>
-void launch_normalise(const RowGrid& grid, const Normal& normal, const Parts& parts, const Tail<T>& tail, const Buffers& buffers,
+template <class T, class Finish>
+void launch_normalise(const NormGrid& grid, const Normal& normal, const Finish& finish, const T* added, const Buffers& buffers,
                       const Launch& launch) {
+  constexpr int batch = std::is_same_v<Finish, Floor> ? 4 : 1;
   with_width<most_abreast<T>>(grid.width, [&](auto width) {
-    normalise<width>
-        <<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, parts, tail, input_of<T>(buffers, 0), output_of<T>(buffers, 0));
+    normalise<width, batch>
+        <<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, finish, input_of<T>(buffers, 0), added, output_of<T>(buffers, 0));
   });
   check_launch("normalise");
 }
 
-template <class T>
-void launch_gradients(const RowGrid& grid, const Normal& normal, const Incoming<T>& incoming, const T* x, const Outgoing<T>& out,
+// `place`: of what is added, among the inputs.
+template <class T, class Op>
+void launch_normalise(const Op& op, const Normal& normal, const NormTail& tail, size_t place, const Buffers& buffers,
                       const Launch& launch) {
-  with_width<most_abreast<T>>(grid.width, [&](auto width) {
-    gradients_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, incoming, x, launch.floats());
-    check_launch("gradients_of_parts");
-    gradient_of_input<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, normal, incoming, x, launch.floats(), out);
-  });
-  check_launch("gradient_of_input");
-}
-
-template <class T>
-Tail<T> tail_of(const NormTail& like, const Buffers& buffers, size_t place) {
-  return {.added = like.adds ? input_of<T>(buffers, place) : nullptr,
-          .activates = like.activation.has_value(),
-          .activation = like.activation.value_or(Activation::relu),
-          .slope = like.slope};
-}
-
-template <class T>
-Outgoing<T> outgoing(const BatchNormBackward& op, const Buffers& buffers) {
-  return {.dx = output_of<T>(buffers, 0),
-          .dscale = output(buffers, 1),
-          .dshift = output(buffers, 2),
-          .g = buffers.out.size() > 3 ? output_of<T>(buffers, 3) : nullptr,
-          .into = op.into,
-          .into_scale = op.into_scale,
-          .into_shift = op.into_shift};
-}
-
-size_t bytes_of(const BatchNormInference&, const RowGrid&) { return 0; }
-template <class Op>
-size_t bytes_of(const Op&, const RowGrid& grid) {  // two sums of each part
-  return static_cast<size_t>(grid.parts) * 2 * static_cast<size_t>(grid.c) * sizeof(float);
-}
-
-// function(T) gives what enqueues the kernels for values of this type.
-template <class Op, class Function>
-KernelPtr norm_kernel(const Op& op, Function function) {
-  require_countable(op, 4 * op.c);  // two sums for each part: more parts than one only where channels are few
-  return with_values(require_values(op), [&]<class T>(T type) {
-    const RowGrid grid = grid_of<T>(op.rows, op.c);
-    return kernel(std::to_string(grid.parts) + " parts of the rows", op, function(type), bytes_of(op, grid));
-  });
+  const NormGrid grid = norm_grid(op.rows, op.c, most_abreast<T>, 3 * planned_multiprocessors);
+  const T* added = tail.adds ? input_of<T>(buffers, place) : nullptr;
+  if (!tail.activation)
+    launch_normalise(grid, normal, Floor{-std::numeric_limits<float>::infinity()}, added, buffers, launch);
+  else if (*tail.activation == Activation::relu)
+    launch_normalise(grid, normal, Floor{0}, added, buffers, launch);
+  else
+    launch_normalise(grid, normal, Activated{*tail.activation, tail.slope}, added, buffers, launch);
 }
 
 }  // namespace
+
+void launch_merge_moments(const Deal& deal, int c, const float* parts, const Buffers& buffers, const Launch& launch) {
+  const dim3 block(merging_lanes, merging_lines);
+  merge_moments<<<blocks_of_each(c, merging_lanes), block, 0, launch.stream>>>(deal, c, parts, output(buffers, 1), output(buffers, 2));
+  check_launch("merge_moments");
+}
+
+KernelPtr batch_norm_with(const BatchNormForward& op, const NormTail& tail) {
+  require_countable(op, 4 * op.c);  // two sums for each part: more parts than one only where channels are few
+  return with_values(require_values(op), [&]<class T>(T) {
+    const NormGrid grid = grid_of_sums<T>(op.rows, op.c);
+    const auto run = [tail](const BatchNormForward& o, const Buffers& buffers, const Launch& launch) {
+      launch_moments(grid_of_sums<T>(o.rows, o.c), input_of<T>(buffers, 0), buffers, launch);
+      launch_normalise<T>(o, normal_of(o, buffers), tail, 3, buffers, launch);
+    };
+    return kernel(std::to_string(grid.deal.parts) + " parts of the rows", op, run, bytes_of_parts(grid.deal, grid.c));
+  });
+}
+
+KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail) {
+  require_countable(op, 4 * op.c);
+  return with_values(require_values(op), [&]<class T>(T) {
+    const auto run = [tail](const BatchNormInference& o, const Buffers& buffers, const Launch& launch) {
+      launch_normalise<T>(o, normal_of(o, buffers), tail, 5, buffers, launch);
+    };
+    return kernel("one pass", op, run);
+  });
+}
+
+namespace {
+
+// A convolution that leaves the moments of its outputs, tile by tile, and the norm of them. Workspace: the moments.
+template <class T>
+class ConvolutionAndNorm final : public Kernel {
+ public:
+  ConvolutionAndNorm(MomentsOfTiles tiles, const BatchNormForward& op, const NormTail& tail)
+      : Kernel("cuda"), convolution_(std::move(tiles.kernel)), deal_(tiles.deal), op_(op), tail_(tail) {}
+
+  std::string algorithm() const override { return convolution_->algorithm() + ", moments of " + std::to_string(deal_.parts) + " parts"; }
+  size_t workspace_bytes() const override { return bytes_of_parts(deal_, op_.c); }
+  void bind(Buffers buffers, void* workspace) override {
+    workspace_ = workspace;
+    const Tensor moments = {workspace, DType::f32, {deal_.parts, 2, op_.c}};
+    convolution_->bind({{buffers.in[0], buffers.in[1]}, {buffers.out[3], moments}}, nullptr);
+    norm_ = {{buffers.out[3]}, {buffers.out[0], buffers.out[1], buffers.out[2]}};
+    norm_.in.insert(norm_.in.end(), buffers.in.begin() + 2, buffers.in.end());
+  }
+  void run(Stream& stream) override {
+    const Launch launch = {handle_of(stream), workspace_};
+    convolution_->run(stream);
+    launch_merge_moments(deal_, static_cast<int>(op_.c), launch.floats(), norm_, launch);
+    launch_normalise<T>(op_, normal_of(op_, norm_), tail_, 3, norm_, launch);
+  }
+
+ private:
+  KernelPtr convolution_;
+  Deal deal_;
+  BatchNormForward op_;
+  NormTail tail_;
+  Buffers norm_;
+  void* workspace_ = nullptr;
+};
+
+}  // namespace
+
+KernelPtr conv2d_with_batch_norm(const Conv2dForward& conv2d, const BatchNormForward& norm, const NormTail& tail) {
+  MomentsOfTiles tiles = on_tensor_cores_with_moments(conv2d);
+  if (tiles.kernel == nullptr) return nullptr;
+  require_countable(norm, tiles.deal.parts * 2 * norm.c);
+  return with_values(require_values(norm),
+                     [&]<class T>(T) -> KernelPtr { return std::make_unique<ConvolutionAndNorm<T>>(std::move(tiles), norm, tail); });
+}
 
 template <>
 KernelPtr Kernels::make(const BatchNormForward& op, const Limits&) {
@@ -355,47 +282,6 @@ KernelPtr Kernels::make(const BatchNormForward& op, const Limits&) {
 template <>
 KernelPtr Kernels::make(const BatchNormInference& op, const Limits&) {
   return batch_norm_with(op, {});
-}
-template <>
-KernelPtr Kernels::make(const BatchNormBackward& op, const Limits&) {
-  return norm_kernel(op, []<class T>(T) {
-    return [](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
-      const Normal normal = {input(buffers, 2), nullptr, input(buffers, 3), input(buffers, 4), o.epsilon};
-      const Incoming<T> incoming = {.dy = input_of<T>(buffers, 1)};
-      launch_gradients(grid_of<T>(o.rows, o.c), normal, incoming, input_of<T>(buffers, 0), outgoing<T>(o, buffers), launch);
-    };
-  });
-}
-
-KernelPtr batch_norm_with(const BatchNormForward& op, const NormTail& tail) {
-  return norm_kernel(op, [tail]<class T>(T) {
-    return [tail](const BatchNormForward& o, const Buffers& buffers, const Launch& launch) {
-      const RowGrid grid = grid_of<T>(o.rows, o.c);
-      launch_moments(grid, input_of<T>(buffers, 0), launch);
-      const Normal normal = {input(buffers, 1), input(buffers, 2), nullptr, nullptr, o.epsilon};
-      const Parts parts = {launch.floats(), output(buffers, 1), output(buffers, 2)};
-      launch_normalise(grid, normal, parts, tail_of<T>(tail, buffers, 3), buffers, launch);
-    };
-  });
-}
-KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail) {
-  return norm_kernel(op, [tail]<class T>(T) {
-    return [tail](const BatchNormInference& o, const Buffers& buffers, const Launch& launch) {
-      const Normal normal = {input(buffers, 1), input(buffers, 2), input(buffers, 3), input(buffers, 4), o.epsilon};
-      launch_normalise(grid_of<T>(o.rows, o.c), normal, {}, tail_of<T>(tail, buffers, 5), buffers, launch);
-    };
-  });
-}
-
-KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation) {
-  return norm_kernel(op, [activation]<class T>(T) {
-    return [activation](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
-      const Normal normal = {input(buffers, 3), nullptr, input(buffers, 4), input(buffers, 5), o.epsilon};
-      const Incoming<T> incoming = {
-          .dy = input_of<T>(buffers, 1), .saved = input_of<T>(buffers, 0), .activation = activation.activation, .slope = activation.slope};
-      launch_gradients(grid_of<T>(o.rows, o.c), normal, incoming, input_of<T>(buffers, 2), outgoing<T>(o, buffers), launch);
-    };
-  });
 }
 
 }  // namespace fovea::cuda

@@ -1,23 +1,15 @@
-// Which runs of nodes this backend takes as one step: a product with its bias, its activation and the pooling behind them, a batch norm
-// with the sum and the activation behind it, the gradients of both, and a loss with its score and gradient.
+// Which runs of nodes this backend takes as one step: a product with its bias, its activation and the pooling behind them, the gradients of
+// these, what belongs to a batch norm, and a loss with its score and gradient.
 #include "fovea/backend/cuda/claims.h"
 
+#include <algorithm>
+
 #include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/neighbours.h"
 #include "fovea/backend/cuda/pool_cells.h"
 
 namespace fovea::cuda {
 namespace {
-
-using graph::Node;
-using graph::ValueId;
-
-// Node i, if it is an Op; all the nodes of a network have the types of one precision.
-template <class Op>
-const Op* at(const Neighbours& around, size_t i) {
-  return i < around.nodes.size() ? std::get_if<Op>(&around.nodes[i].op) : nullptr;
-}
-
-bool is_read_once(const Neighbours& around, ValueId id) { return around.uses[static_cast<size_t>(id)] == 1; }
 
 // product bias [activation]
 template <class Op>
@@ -122,56 +114,6 @@ std::optional<Claim> pooled_conv2d(const Neighbours& around, CudaBackend& backen
   return claim;
 }
 
-// batch_norm [add] [activation]
-template <class Op>
-std::optional<Claim> norm_with_tail(const Neighbours& around) {
-  const Op* norm = at<Op>(around, 0);
-  if (norm == nullptr) return std::nullopt;
-  const Node& first = around.nodes[0];
-  Claim claim{.nodes = 1, .name = "batch_norm", .kernel = nullptr, .in = first.in, .out = first.out};
-  NormTail tail;
-  const auto reads = [&](size_t position) {
-    const Node& next = around.nodes[claim.nodes];
-    return next.in[position] == claim.out[0] && is_read_once(around, claim.out[0]);
-  };
-  const auto take = [&](std::string_view name) {
-    claim.name += "+" + std::string(name);
-    claim.out[0] = around.nodes[claim.nodes].out[0];
-    ++claim.nodes;
-  };
-  if (at<Add>(around, 1) != nullptr && (reads(0) || reads(1))) {
-    tail.adds = true;
-    claim.in.push_back(around.nodes[1].in[reads(0) ? 1 : 0]);
-    take("add");
-  }
-  const ActivationForward* activation = at<ActivationForward>(around, claim.nodes);
-  if (activation != nullptr && reads(0)) {
-    tail.activation = activation->activation;
-    tail.slope = activation->slope;
-    take(name_of(activation->activation));
-  }
-  if (claim.nodes == 1) return std::nullopt;
-  claim.kernel = batch_norm_with(*norm, tail);
-  return claim;
-}
-
-// activation_backward batch_norm_backward; what lies between them may be read by others too.
-std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
-  const ActivationBackward* activation = at<ActivationBackward>(around, 0);
-  const BatchNormBackward* norm = at<BatchNormBackward>(around, 1);
-  if (activation == nullptr || norm == nullptr || activation->into == Into::add) return std::nullopt;
-  const Node &first = around.nodes[0], &second = around.nodes[1];
-  const ValueId between = first.out[0];
-  if (second.in[1] != between || second.in[0] == between) return std::nullopt;
-  Claim claim{.nodes = 2,
-              .name = std::string(name_of(activation->activation)) + "_backward+batch_norm_backward",
-              .kernel = batch_norm_backward_with(*norm, *activation),
-              .in = {first.in[0], first.in[1], second.in[0], second.in[2], second.in[3], second.in[4]},
-              .out = second.out};
-  if (!is_read_once(around, between)) claim.out.push_back(between);
-  return claim;
-}
-
 // loss score gradient
 template <class Loss, class Gradient>
 std::optional<Claim> loss_with_score_and_gradient(const Neighbours& around, std::string_view name) {
@@ -197,9 +139,7 @@ std::optional<Claim> CudaBackend::claim(const Neighbours& around, const Limits& 
   if (std::optional<Claim> claim = pooled_conv2d(around, *this, limits)) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, conv2d_with_bias, "conv2d")) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, linear_with_bias, "linear")) return claim;
-  if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
-  if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
-  if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;
+  if (std::optional<Claim> claim = norm_claim(around)) return claim;
   if (std::optional<Claim> claim = activation_with_bias_backward(around)) return claim;
   if (std::optional<Claim> claim = pool_with_activation_and_bias_backward(around)) return claim;
   using Softmax = SoftmaxCrossEntropyForward;

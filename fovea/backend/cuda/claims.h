@@ -30,14 +30,23 @@ struct NormTail {
 };
 // in: x scale shift [added]   out: y mean variance
 KernelPtr batch_norm_with(const BatchNormForward& op, const NormTail& tail);
+// The convolution in front as well, where it leaves the moments on its way; nullptr where it does not.
+// in: x w scale shift [added]   out: y mean variance, and what is normalised
+KernelPtr conv2d_with_batch_norm(const Conv2dForward& conv2d, const BatchNormForward& norm, const NormTail& tail);
 // in: x scale shift mean variance [added]   out: y
 KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail);
 // The gradient through the activation behind a norm, and through the norm.
 // in: y (or x of the activation), its dy, x scale mean variance   out: dx dscale dshift [dy of the norm]
 KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation);
+// The same for relu right behind the norm, which x alone decides.
+// in: x dy scale shift mean variance   out: dx dscale dshift [dy of the norm]
+KernelPtr batch_norm_backward_with_relu(const BatchNormBackward& op);
 
 // Loss, Metrics and gradient of a batch. in: x t [LossScale]   out: Metrics dx
 KernelPtr scored_loss(const SoftmaxCrossEntropyBackward& op);
 KernelPtr scored_loss(const BinaryCrossEntropyBackward& op);
+
+// The claims of norm_claims.cpp.
+std::optional<Claim> norm_claim(const Neighbours& around);
 
 }  // namespace fovea::cuda

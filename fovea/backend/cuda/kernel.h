@@ -90,6 +90,8 @@ void for_image_ranges(int64_t n, int64_t elements, Body body) {
 inline void check_launch(const char* kernel) { check_cuda(cudaGetLastError(), kernel); }
 
 constexpr int block_threads = 256;
+// Work is cut up for a GPU with this many multiprocessors, so that sums do not depend on the GPU.
+constexpr int planned_multiprocessors = 132;
 
 constexpr int64_t ceil_of(int64_t items, int64_t per_part) { return (items + per_part - 1) / per_part; }
 

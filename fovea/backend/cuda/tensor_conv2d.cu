@@ -1,6 +1,7 @@
 // Forward convolution and its gradient by the image on the tensor cores: 64 or 128 filters by up to 256 pixels a block, in f32 sums. One
 // warp keeps a ring of stages filled with patches and filters, one or two warp groups multiply them; blocks stay for several tiles, so that
 // the copies for the next tile run while this one is written.
+#include "fovea/backend/cuda/tensor_moments.cuh"
 #include "fovea/backend/cuda/tensor_product.h"
 #include "fovea/backend/cuda/tensor_tiles.cuh"
 
@@ -39,10 +40,12 @@ struct Extent {
 };
 
 struct Destination {
-  void* data;         // (n, h, w, m), or the parts of the sum: (parts, pixels, m) f32
-  const float* bias;  // nullptr: none
+  void* data;          // (n, h, w, m), or the parts of the sum: (parts, pixels, m) f32
+  const float* bias;   // nullptr: none
+  float* moments;      // of parts of the pixels, a tile each: (parts, 2, m); nullptr: nobody asks for them
+  const void* before;  // what the sums are added to, lying as data does; nullptr: nothing
+  const void* relu_y;  // of the relu whose gradient they become, likewise; nullptr: of none
   bool relu;
-  Into into;
   bool in_order;  // window i goes to pixel i
   PatchProduct::Places places;
 
@@ -143,16 +146,16 @@ struct Transposition {
   }
 };
 
-// Adds what stands in the destination to the sums of a chunk.
+// Adds what was there before to the sums of a chunk.
 template <class T>
 __device__ __forceinline__ void add_before(float* sums, const Extent& extent, const Destination& to, const Work& work, int first,
                                            const Transposition<T>& transposition) {
-  const T* data = static_cast<const T*>(to.data);
+  const T* before = static_cast<const T*>(to.before);
   transposition.for_pieces([&](uint4& piece, int pixel, int filter) {
     const int at = work.first_pixel + first + pixel, m = work.m0 + filter;
     piece = make_uint4(0, 0, 0, 0);
     if (at < extent.windows.count && m < extent.m)
-      piece = *reinterpret_cast<const uint4*>(data + to.pixel(extent.windows, at) * extent.m + m);
+      piece = *reinterpret_cast<const uint4*>(before + to.pixel(extent.windows, at) * extent.m + m);
   });
   sync_group(transposition.group);
 #pragma unroll
@@ -170,6 +173,14 @@ __device__ __forceinline__ void add_before(float* sums, const Extent& extent, co
   sync_group(transposition.group);
 }
 
+// Eight gradients at a place, where relu let its input through.
+template <class T>
+__device__ __forceinline__ uint4 through_relu(const Destination& to, int64_t place, uint4 dy) {
+  if (to.relu_y == nullptr) return dy;
+  const uint4 y = *reinterpret_cast<const uint4*>(static_cast<const T*>(to.relu_y) + place);
+  return make_uint4(dy.x & ~zero_mask(y.x, T()), dy.y & ~zero_mask(y.y, T()), dy.z & ~zero_mask(y.z, T()), dy.w & ~zero_mask(y.w, T()));
+}
+
 template <class T, int pixels>
 __device__ __forceinline__ void store_outputs(float (&d)[pixels / 2], const Extent& extent, const Destination& to, const Work& work,
                                               const Transposition<T>& transposition) {
@@ -182,7 +193,7 @@ __device__ __forceinline__ void store_outputs(float (&d)[pixels / 2], const Exte
       if (row + 8 * i < extent.m) bias[i] = to.bias[row + 8 * i];
 #pragma unroll
   for (int first = 0; first < pixels; first += chunk) {
-    if (to.into == Into::add) add_before(d + first / 2, extent, to, work, first, transposition);
+    if (to.before != nullptr) add_before(d + first / 2, extent, to, work, first, transposition);
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
       uint32_t v[4];
@@ -196,7 +207,9 @@ __device__ __forceinline__ void store_outputs(float (&d)[pixels / 2], const Exte
     sync_group(transposition.group);
     transposition.for_pieces([&](uint4& piece, int pixel, int filter) {
       const int at = work.first_pixel + first + pixel, m = work.m0 + filter;
-      if (at < extent.windows.count && m < extent.m) *reinterpret_cast<uint4*>(data + to.pixel(extent.windows, at) * extent.m + m) = piece;
+      if (at >= extent.windows.count || m >= extent.m) return;
+      const int64_t place = to.pixel(extent.windows, at) * extent.m + m;
+      *reinterpret_cast<uint4*>(data + place) = through_relu<T>(to, place, piece);
     });
     sync_group(transposition.group);
   }
@@ -263,6 +276,10 @@ __global__ void __launch_bounds__(BlockShape<groups, pixels, box>::threads, Bloc
     }
     wgmma_wait<0>();
     if (thread == 0 && work.rounds > 0) ring.empty[place.before<stages>()].arrive();
+    if (to.moments != nullptr) {
+      float* moments = to.moments + int64_t{work.first_pixel / pixels} * 2 * extent.m;
+      store_moments<T, pixels>(d, {moments, extent.m, work.m0, min(pixels, extent.windows.count - work.first_pixel)}, thread);
+    }
     if (extent.parts > 1)
       store_part<pixels>(d, extent, to, work, thread);
     else
@@ -278,12 +295,12 @@ __global__ void __launch_bounds__(block_threads)
   const int64_t i = int64_t{blockIdx.x} * block_threads + threadIdx.x;
   if (i >= int64_t{extent.windows.count} * eights) return;
   const int at = static_cast<int>(i / eights), m = static_cast<int>(i % eights) * 8;
-  T* data = static_cast<T*>(to.data) + to.pixel(extent.windows, at) * extent.m + m;
+  const int64_t place = to.pixel(extent.windows, at) * extent.m + m;
   float sums[8] = {};
-  if (to.into == Into::add)
+  if (to.before != nullptr)
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
-      const float2 pair = floats_of(*reinterpret_cast<const uint32_t*>(data + j), T());
+      const float2 pair = floats_of(*reinterpret_cast<const uint32_t*>(static_cast<const T*>(to.before) + place + j), T());
       sums[j] = pair.x;
       sums[j + 1] = pair.y;
     }
@@ -297,7 +314,8 @@ __global__ void __launch_bounds__(block_threads)
   for (int j = 0; j < 8; ++j) sums[j] = finished(sums[j] + (to.bias != nullptr ? to.bias[m + j] : 0.0f), to);
 #pragma unroll
   for (int j = 0; j < 4; ++j) pairs[j] = pair_of(sums[2 * j], sums[2 * j + 1], T());
-  *reinterpret_cast<uint4*>(data) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+  const uint4 outputs = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+  *reinterpret_cast<uint4*>(static_cast<T*>(to.data) + place) = through_relu<T>(to, place, outputs);
 }
 
 // ---- host ----
@@ -430,8 +448,12 @@ class PatchKernel final : public Kernel {
     const PatchProduct::Places& places = product.places;
     const Destination to = {.data = buffers.out[0].data,
                             .bias = ends_.bias ? input(buffers, 2) : nullptr,
+                            .moments = ends_.moments ? output(buffers, 1) : nullptr,
+                            .before = ends_.into == Into::overwrite ? nullptr
+                                      : ends_.relu_behind           ? buffers.in[3].data
+                                                                    : buffers.out[0].data,
+                            .relu_y = ends_.relu_behind ? buffers.in[2].data : nullptr,
                             .relu = ends_.relu,
-                            .into = ends_.into,
                             .in_order = places.h == product.windows.p && places.w == product.windows.q,
                             .places = places};
     prepared_.push_back(
@@ -453,6 +475,13 @@ KernelPtr patch_kernel(std::vector<PatchProduct> products, DType dtype, const En
   for (const PatchProduct& product : products)
     if (!can_be_fetched(product.windows, product.r, product.s, product.dilation_h, product.dilation_w)) return nullptr;
   return std::make_unique<PatchKernel>(std::move(products), dtype, ends);
+}
+
+std::optional<Deal> tiles_with_moments(const PatchProduct& product) {
+  const Choice choice = choose(product);
+  if (choice.parts > 1) return std::nullopt;  // no tile has the whole sum
+  const int64_t pixels = product.windows.count();
+  return Deal{.rows = pixels, .lines = choice.pixels, .parts = static_cast<int>(ceil_of(pixels, choice.pixels))};
 }
 
 }  // namespace fovea::cuda

@@ -139,10 +139,21 @@ KernelPtr on_tensor_cores_with_bias(const Conv2dForward& op, std::optional<Activ
   if (suits_tensor_cores(op.shape, op.types)) return patch_kernel({forward_product(op.shape)}, op.types.x, ends);
   return packed_on_tensor_cores(op, ends);
 }
+MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward& op) {
+  if (!suits_tensor_cores(op.shape, op.types) || direct_on_tensor_cores(op, {})) return {};
+  const PatchProduct product = forward_product(op.shape);
+  const std::optional<Deal> deal = tiles_with_moments(product);
+  if (!deal) return {};
+  return {patch_kernel({product}, op.types.x, {.moments = true}), *deal};
+}
 KernelPtr on_tensor_cores(const Conv2dBackwardData& op) {
   if (KernelPtr kernel = direct_on_tensor_cores(op)) return kernel;
   if (!suits_tensor_cores(op.shape, op.types)) return nullptr;
   return patch_kernel(data_products(op.shape), op.types.x, {.into = op.into});
+}
+KernelPtr on_tensor_cores_with_relu(const Conv2dBackwardData& op) {
+  if (op.into != Into::add || !suits_tensor_cores(op.shape, op.types)) return nullptr;
+  return patch_kernel(data_products(op.shape), op.types.x, {.into = Into::add, .relu_behind = true});
 }
 KernelPtr on_tensor_cores(const Conv2dBackwardFilter& op) {
   if (KernelPtr kernel = direct_on_tensor_cores(op)) return kernel;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fovea/backend/cuda/kernel.h"
+#include "fovea/backend/cuda/norm_parts.h"
 #include "fovea/backend/cuda/tensor_map.h"
 
 namespace fovea::cuda {
@@ -38,9 +39,6 @@ struct FilterProduct {
 };
 FilterProduct filter_product(const Conv2dShape& shape);
 
-// Work is cut up for a GPU with this many multiprocessors, so that sums do not depend on the GPU.
-constexpr int planned_multiprocessors = 132;
-
 // Channels by eights, one group, x and y in bf16 or fp16 and sums in f32, on a GPU that has the instructions.
 bool suits_tensor_cores(const Conv2dShape& shape, const Types& types);
 bool can_be_fetched(const Windows& windows, int r, int s, int dilation_h, int dilation_w);
@@ -50,11 +48,14 @@ struct Ends {
   size_t image = 0, filter = 1;
   Into into = Into::overwrite;
   bool bias = false, relu = false;  // the bias is input 2
+  bool relu_behind = false;         // sums become the gradient of relu: input 2 is what it gave, input 3 what they are added to
+  bool moments = false;             // output 1, as tiles_with_moments deals out the pixels; of patch_kernel alone
 };
 
 // Makers of kernels; nullptr where the tensor cores cannot do it.
 KernelPtr patch_kernel(std::vector<PatchProduct> products, DType dtype, const Ends& ends);
 KernelPtr filter_kernel(const FilterProduct& product, DType dtype, Into into);
+std::optional<Deal> tiles_with_moments(const PatchProduct& product);  // nullopt: sums are not complete in any tile
 KernelPtr direct_on_tensor_cores(const Conv2dForward& op, const Ends& ends);
 KernelPtr direct_on_tensor_cores(const Conv2dBackwardData& op);
 KernelPtr direct_on_tensor_cores(const Conv2dBackwardFilter& op);
@@ -70,5 +71,13 @@ KernelPtr on_tensor_cores(const LinearBackwardFilter& op);
 // in: x w b   out: y; with no activation, or relu
 KernelPtr on_tensor_cores_with_bias(const Conv2dForward& op, std::optional<Activation> activation);
 KernelPtr on_tensor_cores_with_bias(const LinearForward& op, std::optional<Activation> activation);
+// in: x w   out: y, and moments of parts of its pixels
+struct MomentsOfTiles {
+  KernelPtr kernel;
+  Deal deal;
+};
+MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward& op);
+// The gradient that is complete with this one, through the relu in front of it. in: dy w, y of relu, the gradient so far   out: dx of relu
+KernelPtr on_tensor_cores_with_relu(const Conv2dBackwardData& op);
 
 }  // namespace fovea::cuda

@@ -38,6 +38,14 @@ __device__ inline float2 floats_of(uint32_t pair, __nv_bfloat16) {
 }
 __device__ inline float2 floats_of(uint32_t pair, __half) { return __half22float2(*reinterpret_cast<const __half2*>(&pair)); }
 
+// Of each number: all bits where it is at most zero.
+__device__ inline uint32_t zero_mask(uint32_t pair, __nv_bfloat16) {
+  return __hle2_mask(*reinterpret_cast<const __nv_bfloat162*>(&pair), __nv_bfloat162(__float2bfloat16_rn(0.0f), __float2bfloat16_rn(0.0f)));
+}
+__device__ inline uint32_t zero_mask(uint32_t pair, __half) {
+  return __hle2_mask(*reinterpret_cast<const __half2*>(&pair), __half2(__float2half_rn(0.0f), __float2half_rn(0.0f)));
+}
+
 __device__ inline void sync_group(int group) { asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "n"(group_threads) : "memory"); }
 
 // Dynamic shared memory from the first place on where a pattern may begin.

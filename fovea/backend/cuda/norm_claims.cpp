@@ -1,0 +1,146 @@
+// The runs of nodes around a batch norm that are one step: the convolution in front of it, the sum and the activation behind it, and the
+// gradients of these.
+#include <algorithm>
+
+#include "fovea/backend/cuda/claims.h"
+#include "fovea/backend/cuda/neighbours.h"
+#include "fovea/backend/cuda/tensor_product.h"
+
+namespace fovea::cuda {
+namespace {
+
+// What is done to the normalised values of node `first`, and the claim so far.
+struct NormRun {
+  Claim claim;
+  NormTail tail;
+};
+
+// batch_norm [add] [activation]
+NormRun norm_run(const Neighbours& around, size_t first) {
+  const Node& norm = around.nodes[first];
+  NormRun run{{.nodes = first + 1, .name = "batch_norm", .kernel = nullptr, .in = norm.in, .out = norm.out}, {}};
+  auto& [claim, tail] = run;
+  const auto reads = [&](size_t position) {
+    const Node& next = around.nodes[claim.nodes];
+    return next.in[position] == claim.out[0] && is_read_once(around, claim.out[0]);
+  };
+  const auto take = [&](std::string_view name) {
+    claim.name += "+" + std::string(name);
+    claim.out[0] = around.nodes[claim.nodes].out[0];
+    ++claim.nodes;
+  };
+  if (at<Add>(around, first + 1) != nullptr && (reads(0) || reads(1))) {
+    tail.adds = true;
+    claim.in.push_back(around.nodes[first + 1].in[reads(0) ? 1 : 0]);
+    take("add");
+  }
+  const ActivationForward* activation = at<ActivationForward>(around, claim.nodes);
+  if (activation != nullptr && reads(0)) {
+    tail.activation = activation->activation;
+    tail.slope = activation->slope;
+    take(name_of(activation->activation));
+  }
+  return run;
+}
+
+template <class Op>
+std::optional<Claim> norm_with_tail(const Neighbours& around) {
+  const Op* norm = at<Op>(around, 0);
+  if (norm == nullptr) return std::nullopt;
+  auto [claim, tail] = norm_run(around, 0);
+  if (claim.nodes == 1) return std::nullopt;
+  claim.kernel = batch_norm_with(*norm, tail);
+  return std::move(claim);
+}
+
+// conv2d batch_norm [add] [activation]
+std::optional<Claim> conv2d_with_norm(const Neighbours& around) {
+  const Conv2dForward* conv2d = at<Conv2dForward>(around, 0);
+  const BatchNormForward* norm = at<BatchNormForward>(around, 1);
+  if (conv2d == nullptr || norm == nullptr || around.nodes[1].in[0] != around.nodes[0].out[0]) return std::nullopt;
+  auto [claim, tail] = norm_run(around, 1);
+  claim.kernel = conv2d_with_batch_norm(*conv2d, *norm, tail);
+  if (claim.kernel == nullptr) return std::nullopt;
+  claim.name = "conv2d+" + claim.name;
+  claim.in.erase(claim.in.begin());
+  claim.in.insert(claim.in.begin(), around.nodes[0].in.begin(), around.nodes[0].in.end());
+  claim.out.push_back(around.nodes[0].out[0]);
+  return std::move(claim);
+}
+
+// The shift of the batch norm of x, if `y` is relu of what it gives; else no_value.
+ValueId shift_behind_relu(const graph::Graph& graph, ValueId x, ValueId y) {
+  const Node* relu = nullptr;
+  for (const Node& node : graph.nodes)
+    if (std::holds_alternative<ActivationForward>(node.op) && node.out[0] == y) relu = &node;
+  for (const Node& node : graph.nodes)
+    if (relu != nullptr && std::holds_alternative<BatchNormForward>(node.op) && node.in[0] == x && node.out[0] == relu->in[0])
+      return node.in[2];
+  return graph::no_value;
+}
+
+// activation_backward batch_norm_backward; what lies between them may be read by others too.
+std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
+  const ActivationBackward* activation = at<ActivationBackward>(around, 0);
+  const BatchNormBackward* norm = at<BatchNormBackward>(around, 1);
+  if (activation == nullptr || norm == nullptr || activation->into == Into::add) return std::nullopt;
+  const Node &first = around.nodes[0], &second = around.nodes[1];
+  const ValueId between = first.out[0];
+  if (second.in[1] != between || second.in[0] == between) return std::nullopt;
+  Claim claim{.nodes = 2,
+              .name = std::string(name_of(activation->activation)) + "_backward+batch_norm_backward",
+              .kernel = batch_norm_backward_with(*norm, *activation),
+              .in = {first.in[0], first.in[1], second.in[0], second.in[2], second.in[3], second.in[4]},
+              .out = second.out};
+  if (!is_read_once(around, between)) claim.out.push_back(between);
+  const ValueId shift =
+      activation->activation == Activation::relu ? shift_behind_relu(around.graph, second.in[0], first.in[0]) : graph::no_value;
+  if (shift == graph::no_value) return claim;
+  claim.kernel = batch_norm_backward_with_relu(*norm);
+  claim.in = {second.in[0], first.in[1], second.in[2], shift, second.in[3], second.in[4]};
+  return claim;
+}
+
+// Whether a value that is written again by the first node is read by the second one and by none behind it.
+bool is_read_last(const Neighbours& around, ValueId id) {
+  const std::span<const Node> all(around.graph.nodes);
+  const ValueId storage = around.graph.storage_of(id);
+  const auto touches = [&](const Node& node) {
+    const auto is_same = [&](ValueId other) { return around.graph.storage_of(other) == storage; };
+    return std::any_of(node.in.begin(), node.in.end(), is_same) || std::any_of(node.out.begin(), node.out.end(), is_same);
+  };
+  const size_t behind = static_cast<size_t>(around.nodes.data() - all.data()) + 2;
+  return std::none_of(all.begin() + static_cast<std::ptrdiff_t>(behind), all.end(), touches);
+}
+
+// conv2d_backward_data relu_backward, where the gradient that the first one completes is for the second one alone.
+std::optional<Claim> data_gradient_with_relu(const Neighbours& around) {
+  const Conv2dBackwardData* conv2d = at<Conv2dBackwardData>(around, 0);
+  const ActivationBackward* relu = at<ActivationBackward>(around, 1);
+  if (conv2d == nullptr || relu == nullptr || relu->activation != Activation::relu || relu->into == Into::add) return std::nullopt;
+  const Node &first = around.nodes[0], &second = around.nodes[1];
+  const ValueId between = first.out[0];
+  if (second.in[1] != between || !is_read_last(around, between)) return std::nullopt;
+  if (at<BatchNormBackward>(around, 2) != nullptr &&
+      shift_behind_relu(around.graph, around.nodes[2].in[0], second.in[0]) != graph::no_value)
+    return std::nullopt;  // without y, which that step does not read
+  KernelPtr kernel = on_tensor_cores_with_relu(*conv2d);
+  if (kernel == nullptr) return std::nullopt;
+  return Claim{.nodes = 2,
+               .name = "conv2d_backward_data+relu_backward",
+               .kernel = std::move(kernel),
+               .in = {first.in[0], first.in[1], second.in[0], between},
+               .out = {second.out[0]}};
+}
+
+}  // namespace
+
+std::optional<Claim> norm_claim(const Neighbours& around) {
+  if (std::optional<Claim> claim = conv2d_with_norm(around)) return claim;
+  if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
+  if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
+  if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;
+  return data_gradient_with_relu(around);
+}
+
+}  // namespace fovea::cuda

@@ -1,0 +1,28 @@
+// Sums for each channel over parts of the rows, which wait to be merged: two for each, (parts, 2, c) in memory.
+#pragma once
+
+#include "fovea/backend/cuda/kernel.h"
+#include "fovea/base/philox.h"
+
+namespace fovea::cuda {
+
+// How rows are dealt: `lines` at a time, to `parts` in turn.
+struct Deal {
+  int64_t rows = 1;
+  int lines = 1, parts = 1;
+
+  FOVEA_HOST_DEVICE int64_t step() const { return int64_t{parts} * lines; }
+  FOVEA_HOST_DEVICE int64_t rows_of(int part) const {
+    const int64_t rest = rows % step() - int64_t{part} * lines;
+    return rows / step() * lines + (rest < 0 ? 0 : rest < lines ? rest : lines);
+  }
+};
+
+inline size_t bytes_of_parts(const Deal& deal, int64_t c) {
+  return static_cast<size_t>(deal.parts) * 2 * static_cast<size_t>(c) * sizeof(float);
+}
+
+// Means and sums of squared differences from them, of parts, to mean and variance: outputs 1 and 2.
+void launch_merge_moments(const Deal& deal, int c, const float* parts, const Buffers& buffers, const Launch& launch);
+
+}  // namespace fovea::cuda

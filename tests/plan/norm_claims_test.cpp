@@ -1,0 +1,90 @@
+// What `cuda` makes of convolutions, batch norms, sums and relu, as one step and one by one.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "fovea/backend/registry.h"
+#include "tests/plan/small_training.h"
+
+namespace fovea::plan {
+namespace {
+
+// Sizes at which some tensor-core products have the whole sum in a tile, and others have parts of it.
+constexpr const char* network = R"(name = "norms"
+input = [14, 14, 3]
+init = "kaiming_normal"
+layers = [
+  { conv2d = 64, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { block = "basic", name = "same", channels = 64 },
+  { block = "basic", name = "half", channels = 128, stride = 2, project = true },
+  { conv2d = 40, kernel = 1, batch_norm = true, activation = "leaky_relu", slope = 0.1 },
+  { conv2d = 24, kernel = 1, batch_norm = true, activation = "gelu" },
+  { global_avg_pool = true },
+  { linear = 4 },
+]
+
+[block.basic]
+arguments = ["channels"]
+defaults = { stride = 1, project = false }
+layers = [
+  { conv2d = "$channels", kernel = 3, stride = "$stride", padding = 1, batch_norm = true, activation = "relu" },
+  { conv2d = "$channels", kernel = 3, padding = 1, batch_norm = true },
+  { conv2d = "$channels", kernel = 1, stride = "$stride", batch_norm = true, from = "input", name = "around", when = "$project" },
+  { add = ["conv2", "around"], activation = "relu" },
+]
+)";
+
+class NormClaims : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    for (const BackendEntry& entry : list_backends())
+      if (entry.name == "cuda" && !entry.absent_because.empty()) GTEST_SKIP() << entry.absent_because;
+    backend_ = open_backend("cuda");
+    job_.precision = *graph::precision_named(GetParam());
+    job_.recipe.learning_rate = 0.02;
+  }
+  test::Training training(Claims claims) { return test::Training(job_, {.backend = backend_.get(), .claims = claims}); }
+
+  std::unique_ptr<Backend> backend_;
+  test::Job job_ = test::job_of(model::parse_network(network, "norms.toml"), 24);
+};
+
+template <class Wanted>
+auto count(const Plan& plan, Wanted wanted) {
+  return std::count_if(plan.steps().begin(), plan.steps().end(), wanted);
+}
+
+TEST_P(NormClaims, TakeEveryNormWithWhatIsAroundIt) {
+  test::Training with = training(Claims::on);
+  const Plan& plan = with.session.plan(0);
+  const auto ends_with = [](std::string_view end) { return [end](const Step& step) { return step.what.ends_with(end); }; };
+  EXPECT_EQ(count(plan, ends_with("batch_norm+relu")), 3);
+  EXPECT_EQ(count(plan, ends_with("batch_norm+add+relu")), 2);
+  EXPECT_EQ(count(plan, ends_with("batch_norm+leaky_relu")), 1);
+  const bool on_tensor_cores = job_.precision.has_working_copies();
+  EXPECT_EQ(count(plan, ends_with("relu_backward+batch_norm_backward")), on_tensor_cores ? 5 : 6);
+  EXPECT_EQ(count(plan, ends_with("conv2d_backward_data+relu_backward")), on_tensor_cores ? 1 : 0);
+  EXPECT_EQ(count(plan, ends_with("activation_backward")), 0);
+  EXPECT_EQ(count(plan, [](const Step& step) { return step.kernel->algorithm().ends_with("relu by its input"); }), 3);
+  const auto of_tiles = count(plan, [](const Step& step) { return step.what.starts_with("conv2d+batch_norm"); });
+  EXPECT_EQ(of_tiles, on_tensor_cores ? 5 : 0);
+}
+
+TEST_P(NormClaims, GiveTheResultsOfTheirParts) {
+  test::Training with = training(Claims::on), without = training(Claims::off);
+  const double tolerance = job_.precision.has_working_copies() ? 0.01 : 1e-6;
+  EXPECT_LT(test::largest_difference(with.steps(4), without.steps(4)), tolerance);
+  EXPECT_LT(test::largest_difference(with.weights(), without.weights()), tolerance);
+}
+
+TEST_P(NormClaims, GiveTheSameBitsAgain) {
+  test::Training once = training(Claims::on), again = training(Claims::on);
+  EXPECT_EQ(once.steps(4), again.steps(4));
+  EXPECT_EQ(once.weights(), again.weights());
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, NormClaims, testing::Values("fp32", "bf16", "fp16"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace fovea::plan
