@@ -38,12 +38,12 @@ __global__ void __launch_bounds__(block_threads, 2) moments_of_parts(NormGrid gr
   // Sums of differences from the first value: their mean is small, so that little cancels.
   float origin[width] = {}, sum[width] = {}, squares[width] = {}, value[width];
   if (count > 0) {
-    Piece<width, T> piece;
+    RowPiece<width, T> piece;
     piece.load(x + own.place(own.row));
     piece.widen(origin);
   }
   own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
-    Piece<width, T> pieces[batch];
+    RowPiece<width, T> pieces[batch];
 #pragma unroll
     for (int i = 0; i < batch; ++i)
       if (i < valid) pieces[i].load(x + first + i * apart);
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(block_threads, 3)
     shift[j] = normal.shift[own.c + j];
   }
   own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
-    Piece<width, T> pieces[batch], others[batch];
+    RowPiece<width, T> pieces[batch], others[batch];
 #pragma unroll
     for (int i = 0; i < batch; ++i) {
       if (i >= valid) continue;

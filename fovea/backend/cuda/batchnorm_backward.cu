@@ -42,7 +42,7 @@ struct Channels {
 // Rows on their way: x, dy, and what the activation saved.
 template <int width, Behind behind, class T>
 struct Arriving {
-  Piece<width, T> x, dy, saved;
+  RowPiece<width, T> x, dy, saved;
   static constexpr bool reads_saved = behind == Behind::relu_by_y || behind == Behind::activation;
 
   __device__ void load(const T* all_x, const Incoming<T>& incoming, int64_t place) {

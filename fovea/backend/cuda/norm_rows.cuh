@@ -32,7 +32,7 @@ inline NormGrid norm_grid(int64_t rows, int64_t c, int widest, int enough) {
 
 // The neighbouring channels of a row, as one access moves them.
 template <int width, class T>
-struct Piece {
+struct RowPiece {
   typename Access<width * sizeof(T)>::Type bits;
 
   __device__ void load(const T* from) { bits = *reinterpret_cast<const decltype(bits)*>(from); }
