@@ -20,6 +20,7 @@ struct Job {
   train::Recipe recipe;  // its batch, optimiser, augmentation and micro-batches
   int64_t images = 24;
   graph::Precision precision = {};
+  std::vector<float> class_weights = {};
 };
 
 inline Job job_of(model::Network network, int64_t batch) {
@@ -35,7 +36,7 @@ inline train::Preprocessing preprocessing_of(const Job& job) {
 
 inline graph::Graph training_graph(const Job& job, int64_t batch) {
   return train::training_graph(job.network, job.recipe, preprocessing_of(job),
-                               {.images = job.images, .batch = batch, .precision = job.precision});
+                               {.images = job.images, .batch = batch, .precision = job.precision, .class_weights = job.class_weights});
 }
 inline graph::Graph training_graph(const Job& job) { return training_graph(job, job.recipe.batch); }
 inline graph::Graph evaluation_graph(const Job& job) {

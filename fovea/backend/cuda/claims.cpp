@@ -136,6 +136,7 @@ std::optional<Claim> loss_with_score_and_gradient(const Neighbours& around, std:
 }  // namespace
 
 std::optional<Claim> CudaBackend::claim(const Neighbours& around, const Limits& limits) {
+  if (std::optional<Claim> claim = small_net_claim(around)) return claim;
   if (std::optional<Claim> claim = pooled_conv2d(around, *this, limits)) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, conv2d_with_bias, "conv2d")) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, linear_with_bias, "linear")) return claim;

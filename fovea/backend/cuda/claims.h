@@ -49,4 +49,7 @@ KernelPtr scored_loss(const BinaryCrossEntropyBackward& op);
 // The claims of norm_claims.cpp.
 std::optional<Claim> norm_claim(const Neighbours& around);
 
+// A network so small that whole parts of a step are one.
+std::optional<Claim> small_net_claim(const Neighbours& around);
+
 }  // namespace fovea::cuda

@@ -1,0 +1,40 @@
+// Launches of the kernels of small networks, some of which may start before the one in front of them has ended.
+#pragma once
+
+#include "fovea/backend/cuda/small_stage.h"
+#include "fovea/device/cuda.h"
+
+namespace fovea::cuda {
+
+struct SmallGrid {
+  int blocks, threads, bytes;
+};
+constexpr int always_allowed = 48 * 1024;  // bytes of shared memory
+
+template <class Job>
+void small_launch(const SmallLaunch& launch, const SmallGrid& grid, Dependent dependent, const Job& job, void (*of_bf16)(Job),
+                  void (*of_fp16)(Job)) {
+  const auto kernel = launch.dtype == DType::bf16 ? of_bf16 : of_fp16;
+  if (grid.bytes > always_allowed) {
+    static const bool allowed = [&] {
+      for (const auto each : {of_bf16, of_fp16})
+        check_cuda(cudaFuncSetAttribute(each, cudaFuncAttributeMaxDynamicSharedMemorySize, launch.device.shared_bytes),
+                   "cudaFuncSetAttribute");
+      return true;
+    }();
+    static_cast<void>(allowed);
+  }
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
+  config.blockDim = dim3(static_cast<unsigned>(grid.threads));
+  config.dynamicSmemBytes = static_cast<size_t>(grid.bytes);
+  config.stream = launch.stream;
+  config.attrs = &attribute;
+  config.numAttrs = dependent == Dependent::yes && launch.device.launches == Dependent::yes ? 1 : 0;
+  check_cuda(cudaLaunchKernelEx(&config, kernel, job), "cudaLaunchKernelEx");
+}
+
+}  // namespace fovea::cuda
