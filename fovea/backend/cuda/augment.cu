@@ -4,6 +4,7 @@
 
 #include "fovea/backend/augment_pixels.h"
 #include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/dependent.cuh"
 #include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
@@ -44,6 +45,7 @@ struct Row {
 // A block writes per_block elements of one image, `width` neighbours a thread at a time. One thread works out the placement.
 template <int width, class T>
 __global__ void __launch_bounds__(block_threads) gather(Batch batch, Source source, T* y, int32_t* t) {
+  let_next_kernel_start();
   __shared__ int64_t of_block[3];
   __shared__ Mirror mirror;
   const int64_t spans = (batch.elements + per_block - 1) / per_block;

@@ -8,7 +8,7 @@ namespace {
 template <class T, int tiles_n>
 __device__ void backward_stage(const BackwardStage& job, unsigned char* shared, const unsigned char* gradient, T* dx, const Team& team) {
   const ConvStage& stage = job.stage;
-  const int lane = team.lane(), pixels = stage.h * stage.w, steps = (job.groups() + 1) / 2;
+  const int lane = team.lane(), pixels = stage.h * stage.w, channels = stage.c, steps = (job.groups() + 1) / 2;
   const int units_n = (stage.line / 8 + tiles_n - 1) / tiles_n, units = (pixels + 31) / 32 * units_n;
   const int* image_offsets = reinterpret_cast<const int*>(shared + job.image_offsets_at) + lane / 16;
   const int* filter_offsets = reinterpret_cast<const int*>(shared + job.filter_offsets_at) + lane / 8 % 2;
@@ -42,12 +42,12 @@ __device__ void backward_stage(const BackwardStage& job, unsigned char* shared, 
 #pragma unroll
     for (int n = 0; n < tiles_n; ++n) {
       const int c = n0 + n * 8 + lane % 4 * 2;
-      if (c >= stage.c) break;
+      if (c >= channels) break;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int pixel = first + i * 8 + lane / 4;
         if (pixel < pixels)
-          *reinterpret_cast<uint32_t*>(dx + pixel * stage.c + c) = rounded_pair<T>(d[i / 2][n][i % 2 * 2], d[i / 2][n][i % 2 * 2 + 1]);
+          *reinterpret_cast<uint32_t*>(dx + pixel * channels + c) = rounded_pair<T>(d[i / 2][n][i % 2 * 2], d[i / 2][n][i % 2 * 2 + 1]);
       }
     }
   }

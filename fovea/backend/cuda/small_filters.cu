@@ -29,29 +29,37 @@ __device__ FilterUnit unit_of(const FilterStage& job, int unit_block, int warp) 
           first_group == 0};
 }
 
-// The gradients of sixteen pixels by the images, which lie as in memory or as pixels of `line` channels.
+// The gradients of sixteen pixels by the images, which lie as in memory or as pixels of `line` channels. What the loops need is in
+// registers: behind every load from shared memory the compiler would read the job again.
 template <class T>
 struct FilterProduct {
-  const FilterStage& job;
-  const FilterUnit& unit;
   uint32_t gradient;  // address of this lane's row
+  int gradient_pitch, gradient_bytes, image_bytes, steps, split, splits;
+  const uint16_t* pixels;
   int place[filter_columns];
 
-  __device__ FilterProduct(const FilterStage& stage_job, const FilterUnit& of_warp) : job(stage_job), unit(of_warp) {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
+  __device__ FilterProduct(const FilterStage& job, const FilterUnit& unit)
+      : gradient_pitch(job.place.pitch),
+        gradient_bytes(job.place.bytes),
+        image_bytes(job.stage.image_bytes),
+        steps(job.steps),
+        split(unit.split),
+        splits(job.splits) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, groups = job.stage.groups();
+    const bool raw = job.stage.raw;
     const uint16_t* offsets = reinterpret_cast<const uint16_t*>(shared_memory() + job.offsets_at);
+    pixels = reinterpret_cast<const uint16_t*>(shared_memory() + job.pixels_at) + (raw ? lane % 4 * 2 : lane % 16);
     gradient =
-        shared_address(shared_memory() + job.gradient_at) + (lane / 16 * 8 + lane % 8) * job.place.pitch + (unit.m0 + lane / 8 % 2 * 8) * 2;
+        shared_address(shared_memory() + job.gradient_at) + (lane / 16 * 8 + lane % 8) * gradient_pitch + (unit.m0 + lane / 8 % 2 * 8) * 2;
 #pragma unroll
     for (int j = 0; j < filter_columns; ++j) {
-      const int group = unit.first_group + (job.stage.raw ? j : j / 2 * 2 + lane / 16);
-      place[j] = group >= job.stage.groups() ? 0 : offsets[job.stage.raw ? group * 8 + lane / 4 : group];
+      const int group = unit.first_group + (raw ? j : j / 2 * 2 + lane / 16);
+      place[j] = group >= groups ? 0 : offsets[raw ? group * 8 + lane / 4 : group];
     }
   }
 
   template <bool second>
-  __device__ __forceinline__ void load_gradients(FilterSums& sums, uint32_t (&a)[2][4], int image, int step) const {
-    const uint32_t row = gradient + image * job.place.bytes + step * 16 * job.place.pitch;
+  __device__ __forceinline__ void load_gradients(FilterSums& sums, uint32_t (&a)[2][4], uint32_t row) const {
     load_transposed(a[0], row);
     if (second) load_transposed(a[1], row + 32);
     multiply_add(sums.bias[0], a[0], Pairs<T>::ones, Pairs<T>::ones, T());
@@ -59,13 +67,12 @@ struct FilterProduct {
   }
 
   template <bool second, int columns>
-  __device__ __forceinline__ void add_raw(FilterSums& sums, int x, int image, int step) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
+  __device__ __forceinline__ void add_raw(FilterSums& sums, int x, uint32_t row, int step) const {
     uint32_t a[2][4];
-    load_gradients<second>(sums, a, image, step);
-    const uint32_t* pair = reinterpret_cast<const uint32_t*>(shared_memory() + job.pixels_at) + step * 8 + lane % 4;
-    const uint32_t low = pair[0], high = pair[4];
-    const unsigned char* at = shared_memory() + x + image * job.stage.image_bytes;
+    const uint32_t low = *reinterpret_cast<const uint32_t*>(pixels + step * 16),
+                   high = *reinterpret_cast<const uint32_t*>(pixels + step * 16 + 8);
+    load_gradients<second>(sums, a, row);
+    const unsigned char* at = shared_memory() + x;
     const unsigned char* pixel[4] = {at + (low & 0xFFFFu), at + (low >> 16), at + (high & 0xFFFFu), at + (high >> 16)};
 #pragma unroll
     for (int j = 0; j < columns; ++j) {
@@ -76,32 +83,43 @@ struct FilterProduct {
   }
 
   template <bool second>
-  __device__ __forceinline__ void add_lines(FilterSums& sums, int x, int image, int step) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    uint32_t a[2][4], b[(filter_columns + 1) / 2][4];
-    const uint16_t pixel = reinterpret_cast<const uint16_t*>(shared_memory() + job.pixels_at)[step * 16 + lane % 16];
-    load_gradients<second>(sums, a, image, step);
-    const uint32_t row = shared_address(shared_memory()) + x + image * job.stage.image_bytes + pixel;
+  __device__ __forceinline__ void add_lines(FilterSums& sums, int x, uint32_t row, int step) const {
+    uint32_t a[2][4], b[4];
+    const uint32_t line = shared_address(shared_memory()) + x + pixels[step * 16];
+    load_gradients<second>(sums, a, row);
 #pragma unroll
     for (int j = 0; j < filter_columns; ++j) {
-      if (j % 2 == 0) load_transposed(b[j / 2], row + place[j]);
-      multiply_add(sums.d[0][j], a[0], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1], T());
-      if (second) multiply_add(sums.d[1][j], a[1], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1], T());
+      if (j % 2 == 0) load_transposed(b, line + place[j]);
+      multiply_add(sums.d[0][j], a[0], b[j % 2 * 2], b[j % 2 * 2 + 1], T());
+      if (second) multiply_add(sums.d[1][j], a[1], b[j % 2 * 2], b[j % 2 * 2 + 1], T());
     }
   }
 
-  // Loops without branches: loads of one product go under the others.
-  template <bool second>
+  enum class Way : uint8_t { lines, raw, raw_few };
+  template <bool second, Way way>
   __device__ void add_images(FilterSums& sums, int x, int images) const {
-    for (int i = unit.split; i < images * job.steps; i += job.splits) {
-      const int image = i / job.steps, step = i - image * job.steps;
-      if (!job.stage.raw)
-        add_lines<second>(sums, x, image, step);
-      else if (unit.columns <= few_columns)
-        add_raw<second, few_columns>(sums, x, image, step);
-      else
-        add_raw<second, filter_columns>(sums, x, image, step);
+    for (int image = 0, step = split; image < images;) {
+      if (step >= steps) {
+        step -= steps;
+        ++image;
+        continue;
+      }
+      const int from = x + image * image_bytes;
+      const uint32_t row = gradient + image * gradient_bytes + step * 16 * gradient_pitch;
+      if constexpr (way == Way::lines) add_lines<second>(sums, from, row, step);
+      if constexpr (way == Way::raw_few) add_raw<second, few_columns>(sums, from, row, step);
+      if constexpr (way == Way::raw) add_raw<second, filter_columns>(sums, from, row, step);
+      step += splits;
     }
+  }
+  template <bool second>
+  __device__ void add(FilterSums& sums, const FilterStage& job, const FilterUnit& unit, int x, int images) const {
+    if (!job.stage.raw)
+      add_images<second, Way::lines>(sums, x, images);
+    else if (unit.columns <= few_columns)
+      add_images<second, Way::raw_few>(sums, x, images);
+    else
+      add_images<second, Way::raw>(sums, x, images);
   }
 };
 
@@ -205,7 +223,7 @@ __device__ void sum_filters(const FilterJob& jobs, const FilterStage& job, unsig
     load(image + job.together, turn + 1);
     if (unit.works) {
       const int x = job.image_at + turn % 2 * job.together * stage.image_bytes;
-      unit.has_second ? product.template add_images<true>(sums, x, count) : product.template add_images<false>(sums, x, count);
+      unit.has_second ? product.template add<true>(sums, job, unit, x, count) : product.template add<false>(sums, job, unit, x, count);
     }
   }
   if (job.splits > 1) join_splits(job, unit, sums, shared);

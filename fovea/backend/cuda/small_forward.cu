@@ -6,8 +6,8 @@
 namespace fovea::cuda {
 namespace {
 
-// The 32 pixels of a warp's tile: rows 0 to 7 and 8 to 15 of two matrices. Where there is a pool, these are the four pixels of the windows
-// of eight pooled ones.
+// The 32 pixels of a warp's tile: two matrices of sixteen rows, in halves. Where there is a pool these are the windows of eight pooled
+// pixels: their upper and lower rows, and in the halves the first and the last four of them, pixel by pixel.
 struct Tile {
   const ConvStage& stage;
   int first, pixels;
@@ -17,8 +17,8 @@ struct Tile {
       const Divided at = stage.by_out_w.divide(min(first + matrix * 16 + half * 8 + row, pixels - 1));
       return at.quotient * stage.row_bytes + at.remainder * stage.pitch;
     }
-    const Divided at = stage.by_out_w.divide(min(first + row, pixels - 1));
-    return (at.quotient * 2 + matrix) * stage.row_bytes + (at.remainder * 2 + half) * stage.pitch;
+    const Divided at = stage.by_out_w.divide(min(first + half * 4 + row / 2, pixels - 1));
+    return (at.quotient * 2 + matrix) * stage.row_bytes + (at.remainder * 2 + row % 2) * stage.pitch;
   }
 };
 
@@ -45,9 +45,8 @@ struct Places {
 template <class T, int tiles_n, bool raw>
 __device__ __forceinline__ void compute_tile(const ForwardStage& job, const Tile& tile, int image, int n0, float (&d)[2][tiles_n][4]) {
   const ConvStage& stage = job.stage;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const uint32_t filters =
-      shared_address(shared_memory() + job.filters_at) + (n0 + lane / 16 * 8 + lane % 8) * stage.filter_pitch + lane / 8 % 2 * 16;
+  const int lane = static_cast<int>(threadIdx.x) % 32, steps = stage.steps(), pitch = stage.filter_pitch;
+  const uint32_t filters = shared_address(shared_memory() + job.filters_at) + (n0 + lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 16;
   uint32_t a[2][4];
   if constexpr (raw) {
     int row[4];
@@ -55,7 +54,7 @@ __device__ __forceinline__ void compute_tile(const ForwardStage& job, const Tile
     for (int i = 0; i < 4; ++i) row[i] = image + tile.place(i / 2, i % 2, lane / 4);
     const uint32_t* offsets = reinterpret_cast<const uint32_t*>(shared_memory() + job.offsets_at) + lane % 4;
 #pragma unroll 1
-    for (int step = 0; step < stage.steps(); ++step) {
+    for (int step = 0; step < steps; ++step) {
       const uint32_t low = offsets[step * 8], high = offsets[step * 8 + 4];
       const unsigned char* at[4] = {shared_memory() + (low & 0xFFFFu), shared_memory() + (low >> 16), shared_memory() + (high & 0xFFFFu),
                                     shared_memory() + (high >> 16)};
@@ -64,18 +63,18 @@ __device__ __forceinline__ void compute_tile(const ForwardStage& job, const Tile
         a[i / 2][i % 2] = gather_pair(at[0] + row[i], at[1] + row[i]);
         a[i / 2][2 + i % 2] = gather_pair(at[2] + row[i], at[3] + row[i]);
       }
-      multiply_tiles<T, tiles_n>(d, a, filters + step * 32, stage.filter_pitch);
+      multiply_tiles<T, tiles_n>(d, a, filters + step * 32, pitch);
     }
   } else {
     const uint32_t from = shared_address(shared_memory()) + image;
     const uint32_t row[2] = {from + tile.place(0, lane / 8 % 2, lane % 8), from + tile.place(1, lane / 8 % 2, lane % 8)};
     const int* offsets = reinterpret_cast<const int*>(shared_memory() + job.offsets_at) + lane / 16;
 #pragma unroll 2
-    for (int step = 0; step < stage.steps(); ++step) {
+    for (int step = 0; step < steps; ++step) {
       const int offset = offsets[step * 2];
       load_matrices(a[0], row[0] + offset);
       load_matrices(a[1], row[1] + offset);
-      multiply_tiles<T, tiles_n>(d, a, filters + step * 32, stage.filter_pitch);
+      multiply_tiles<T, tiles_n>(d, a, filters + step * 32, pitch);
     }
   }
 }
@@ -105,29 +104,44 @@ __device__ __forceinline__ Pixel pixel_of(const ForwardStage& job, const Places&
   return to;
 }
 
+// Lanes with the left pixels of windows hold what their neighbours have of the first four windows, those with the right ones of the last
+// four.
+__device__ __forceinline__ void gather_window(uint32_t (&sums)[4], bool right) {
+  constexpr int neighbour = 4;
+  const uint32_t upper = __shfl_xor_sync(0xFFFFFFFFu, right ? sums[0] : sums[1], neighbour);
+  const uint32_t lower = __shfl_xor_sync(0xFFFFFFFFu, right ? sums[2] : sums[3], neighbour);
+  const uint32_t own_upper = right ? sums[1] : sums[0], own_lower = right ? sums[3] : sums[2];
+  sums[0] = right ? upper : own_upper;
+  sums[1] = right ? own_upper : upper;
+  sums[2] = right ? lower : own_lower;
+  sums[3] = right ? own_lower : lower;
+}
+
 template <class T, int tiles_n, bool pools>
 __device__ __forceinline__ void write_tile(const ForwardStage& job, const Places& places, int64_t image, int first, int n0,
                                            const float (&d)[2][tiles_n][4]) {
   constexpr int pixels = pools ? 1 : 4;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, row = lane / 4, filters = job.stage.k;
   const bool has_routes = job.routes != nullptr, has_next = places.next != nullptr;
   const float* bias = reinterpret_cast<const float*>(shared_memory() + job.bias_at);
   Pixel to[pixels];
 #pragma unroll
-  for (int i = 0; i < pixels; ++i) to[i] = pixel_of(job, places, image, first + i * 8 + lane / 4);
+  for (int i = 0; i < pixels; ++i) to[i] = pixel_of(job, places, image, first + (pools ? row % 2 * 4 + row / 2 : i * 8 + row));
 #pragma unroll
   for (int n = 0; n < tiles_n; ++n) {
+    if (n0 + n * 8 >= filters) break;
     const int k = n0 + n * 8 + lane % 4 * 2;
-    if (k >= job.stage.k) break;
     const float2 b = *reinterpret_cast<const float2*>(bias + k);
-    Pair<T> sums[4];
+    uint32_t sums[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) sums[i] = Pairs<T>::rounded(d[i / 2][n][i % 2 * 2] + b.x, d[i / 2][n][i % 2 * 2 + 1] + b.y);
+    for (int i = 0; i < 4; ++i) sums[i] = rounded_pair<T>(d[i / 2][n][i % 2 * 2] + b.x, d[i / 2][n][i % 2 * 2 + 1] + b.y);
+    if constexpr (pools) gather_window(sums, row % 2 == 1);
+    if (k >= filters) break;
     if constexpr (pools) {
-      to[0].write(routed<T>(sums[0], sums[1], sums[2], sums[3]), k, has_routes, has_next);
+      to[0].write(routed<T>(pair_of<T>(sums[0]), pair_of<T>(sums[1]), pair_of<T>(sums[2]), pair_of<T>(sums[3])), k, has_routes, has_next);
     } else {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) to[i].write(routed<T>(sums[i]), k, has_routes, has_next);
+      for (int i = 0; i < 4; ++i) to[i].write(routed<T>(pair_of<T>(sums[i])), k, has_routes, has_next);
     }
   }
 }
@@ -190,6 +204,8 @@ __global__ void __launch_bounds__(image_threads) small_forward(const __grid_cons
   const int step = static_cast<int>(gridDim.x) * job.teams;
   int image = static_cast<int>(blockIdx.x) * job.teams + team.barrier - 1;  // every team has at least one
   for (int i = 0; i < job.stages; ++i) copy_async(job.stage[i].stage.filter, job.stage[i].w, shared + job.stage[i].filters_at, block);
+  // The filters were written before the kernel that prepares the data could start: only its images are waited for.
+  wait_for_kernel_before();
   let_next_kernel_start();
   load_image(image, 0);
   for (int turn = 0; image < job.images; ++turn, image += step) {
@@ -215,6 +231,6 @@ __global__ void __launch_bounds__(image_threads) small_forward(const __grid_cons
 
 void run_small_forward(const ForwardJob& job, const SmallLaunch& launch) {
   const int blocks = std::min(launch.device.multiprocessors, job.images / job.teams);
-  small_launch(launch, {blocks, image_threads, job.bytes}, Dependent::no, job, small_forward<BFloat16>, small_forward<Float16>);
+  small_launch(launch, {blocks, image_threads, job.bytes}, Dependent::yes, job, small_forward<BFloat16>, small_forward<Float16>);
 }
 }  // namespace fovea::cuda

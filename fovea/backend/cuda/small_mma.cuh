@@ -71,6 +71,11 @@ __device__ __forceinline__ uint32_t rounded_pair(float low, float high) {
   return bits_of(Pairs<T>::rounded(low, high));
 }
 
+template <class T>
+__device__ __forceinline__ Pair<T> pair_of(uint32_t bits) {
+  return *reinterpret_cast<const Pair<T>*>(&bits);
+}
+
 // relu of two sums, and through which of the four pixels of a pool's window, a bit of each of two bytes, their gradients go: none where
 // relu is 0.
 struct Routed {
