@@ -2,8 +2,9 @@
 #pragma once
 
 #include "fovea/backend/cuda/dependent.cuh"
-#include "fovea/backend/cuda/small_mma.cuh"
+#include "fovea/backend/cuda/small_pairs.cuh"
 #include "fovea/backend/cuda/small_stage.h"
+#include "fovea/backend/cuda/warp_mma.cuh"
 
 namespace fovea::cuda {
 
