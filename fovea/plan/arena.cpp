@@ -23,10 +23,16 @@ ArenaMemory::ArenaMemory(Device& device, const ArenaBytes& bytes, Stream& stream
   for (size_t i = 0; i < arena_count; ++i) {
     memory_[i] = device.allocate(bytes[i]);
     device.fill(memory_[i]->data(), std::byte{0}, bytes[i], stream);
+    base_[i] = static_cast<std::byte*>(memory_[i]->data());
   }
 }
 
-std::byte* ArenaMemory::base(Arena arena) const { return static_cast<std::byte*>(memory_[static_cast<size_t>(arena)]->data()); }
+ArenaMemory::ArenaMemory(Device& device, const ArenaMemory& other, size_t activation_bytes) : bytes_(other.bytes_), base_(other.base_) {
+  constexpr auto own = static_cast<size_t>(Arena::activations);
+  bytes_[own] = activation_bytes;
+  memory_[own] = device.allocate(activation_bytes);
+  base_[own] = static_cast<std::byte*>(memory_[own]->data());
+}
 
 size_t pack(std::vector<Lifetime>& lifetimes) {
   std::vector<size_t> order(lifetimes.size());

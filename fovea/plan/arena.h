@@ -26,12 +26,15 @@ constexpr size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignm
 class ArenaMemory {
  public:
   ArenaMemory(Device& device, const ArenaBytes& bytes, Stream& stream);  // zeroed; throws Error (memory)
-  std::byte* base(Arena arena) const;
+  // The arenas of `other`, which has to outlive them, but activations of its own.
+  ArenaMemory(Device& device, const ArenaMemory& other, size_t activation_bytes);
+  std::byte* base(Arena arena) const { return base_[static_cast<size_t>(arena)]; }
   const ArenaBytes& bytes() const { return bytes_; }
 
  private:
   ArenaBytes bytes_;
   std::array<std::unique_ptr<Memory>, arena_count> memory_;
+  std::array<std::byte*, arena_count> base_;
 };
 
 // A value that lives from step `first` to step `last`, both included, or the workspace of one step.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "fovea/tensor/convert.h"
@@ -30,6 +31,12 @@ std::string layer_of(const Plan& plan, const Step& step, graph::ValueId id) {
   return step.name;
 }
 
+size_t layers_of(const Plan& plan, const Step& step) {
+  std::set<std::string_view> names;
+  for (size_t i = step.first_node; i < step.first_node + step.nodes; ++i) names.insert(plan.graph().nodes[i].name);
+  return names.size();
+}
+
 }  // namespace
 
 std::string text_of(const NonFinite& found) {
@@ -43,7 +50,8 @@ std::optional<NonFinite> find_non_finite(Plan& plan, Device& device, Stream& str
     for (const graph::ValueId id : step.out) {
       const Tensor tensor = plan.tensor(id);
       if (const int64_t count = count_non_finite_of(tensor, device, stream); count > 0)
-        return NonFinite{step.name, layer_of(plan, step, id), step.what, plan.graph().value(id).name, count, tensor.shape.elements()};
+        return NonFinite{step.name, layers_of(plan, step),  layer_of(plan, step, id), step.what, plan.graph().value(id).name,
+                         count,     tensor.shape.elements()};
     }
   }
   return std::nullopt;

@@ -9,7 +9,8 @@
 namespace fovea::plan {
 
 struct NonFinite {
-  std::string first;               // layer of the step: a claim stands for several
+  std::string first;               // layer of the step
+  size_t layers = 1;               // that the step stands for
   std::string layer, step, value;  // "conv1", "conv2d_forward", "conv1.y"
   int64_t count = 0, elements = 0;
 };

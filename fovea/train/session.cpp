@@ -41,6 +41,7 @@ plan::ArenaBytes Session::arenas() const {
 size_t Session::arena_bytes() const { return plan::total(arenas()); }
 
 void Session::add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images) {
+  order_ = order;
   plans_.push_back(plan::compile(std::move(graph), assignment_, order));
   const Resident& part = resident(images);
   images_of_plan_.push_back({part.pixels->data(), part.labels->data()});
@@ -63,6 +64,20 @@ void Session::run(size_t plan) {
   } else {
     plans_[plan].run(*stream_);
   }
+}
+
+std::optional<plan::NonFinite> Session::find_non_finite(size_t index) {
+  const std::optional<plan::NonFinite> found = plan::find_non_finite(plans_[index], device_, *stream_);
+  if (!found || found->layers == 1) return found;
+  plan::Assignment parts = assignment_;
+  parts.claims = plan::Claims::off;
+  plan::Plan plan = plan::compile(plans_[index].graph(), parts, order_);
+  const size_t activation_bytes = plan.arena_bytes()[static_cast<size_t>(plan::Arena::activations)];
+  if (activation_bytes > device_.memory_status().free) return found;
+  const plan::ArenaMemory memory(device_, *memory_, activation_bytes);
+  plan.bind(memory, images_of_plan_[index]);
+  const std::optional<plan::NonFinite> in_parts = plan::find_non_finite(plan, device_, *stream_);
+  return in_parts ? in_parts : found;
 }
 
 size_t Session::launches(size_t plan) const { return recordings_[plan] ? recordings_[plan]->steps() : 0; }

@@ -35,7 +35,7 @@ class Session {
   size_t arena_bytes() const;  // that these plans will share
   void place();                // allocates the arenas that all plans share, binds the plans and records them; throws Error (memory)
   void run(size_t plan);
-  std::optional<plan::NonFinite> find_non_finite(size_t plan) { return plan::find_non_finite(plans_[plan], device_, *stream_); }
+  std::optional<plan::NonFinite> find_non_finite(size_t plan);  // runs it once more, and where a step is of several layers, layer by layer
 
   plan::Plan& plan(size_t i) { return plans_[i]; }
   const plan::Plan& plan(size_t i) const { return plans_[i]; }
@@ -71,6 +71,7 @@ class Session {
   std::vector<graph::ValueId> lasting_values() const;
 
   plan::Assignment assignment_;
+  std::vector<std::string> order_;  // of the parameters
   Device& device_;
   std::unique_ptr<Stream> stream_;
   std::vector<Resident> residents_;

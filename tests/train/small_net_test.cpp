@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "fovea/backend/registry.h"
 #include "fovea/plan/compile.h"
@@ -152,6 +153,21 @@ TEST_F(SmallNetPlan, IsTheNodesWhereItHasNoKernels) {
   EXPECT_FALSE(is_small(outline_with("activation = \"relu\"", "  { dropout = 0.5 },\n")));
   EXPECT_FALSE(is_small(training_outline(model::load_network("lenet5"), graph::fp32)));
   EXPECT_FALSE(is_small(training_outline(model::load_network("resnet20"), graph::bf16)));
+}
+
+TEST_F(SmallNetPlan, NamesTheLayerThatGivesNaN) {
+  test::Job job = test::job_of(model::load_network("lenet5"), 8);
+  job.precision = graph::bf16;
+  test::Training training(job, {.backend = backend_.get()});
+  training.step();
+  Session& session = training.session;
+  EXPECT_FALSE(session.find_non_finite(0).has_value());
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  backend_->device().upload(static_cast<float*>(session.plan(0).tensor("conv2.bias").data) + 3, &nan, sizeof nan, session.stream());
+  const std::optional<plan::NonFinite> found = session.find_non_finite(0);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->layer, "conv2");
+  EXPECT_EQ(found->count, 8 * 10 * 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, SmallNet,

@@ -100,15 +100,16 @@ bool is_read_by_pooling_alone(const Neighbours& around, const Node& pooling) {
 }
 
 // conv2d bias activation max_pool
-std::optional<Claim> pooled_conv2d(const Neighbours& around, CudaBackend& backend, const Limits& limits) {
+std::optional<Claim> conv2d_with_pooling(const Neighbours& around, const Limits& limits) {
+  const Conv2dForward* conv2d = at<Conv2dForward>(around, 0);
   const MaxPoolForward* pool = at<MaxPoolForward>(around, 3);
-  if (pool == nullptr || at<Conv2dForward>(around, 0) == nullptr) return std::nullopt;
+  if (conv2d == nullptr || pool == nullptr) return std::nullopt;
   std::optional<Claim> claim = product_with_bias(around, conv2d_with_bias, "conv2d");
   const Node& pooling = around.nodes[3];
   if (!claim || claim->nodes != 3 || pooling.in[0] != claim->out[0] || !is_read_by_pooling_alone(around, pooling)) return std::nullopt;
   claim->nodes = 4;
   claim->name += "+max_pool";
-  claim->kernel = pooled_product(std::move(claim->kernel), backend.make(*pool, limits), *pool);
+  claim->kernel = pooled_conv2d(*conv2d, at<ActivationForward>(around, 2)->activation, *pool, limits);
   claim->out = pooling.out;
   if (around.uses[static_cast<size_t>(pooling.out[1])] == 0) claim->out.pop_back();
   return claim;
@@ -137,7 +138,7 @@ std::optional<Claim> loss_with_score_and_gradient(const Neighbours& around, std:
 
 std::optional<Claim> CudaBackend::claim(const Neighbours& around, const Limits& limits) {
   if (std::optional<Claim> claim = small_net_claim(around)) return claim;
-  if (std::optional<Claim> claim = pooled_conv2d(around, *this, limits)) return claim;
+  if (std::optional<Claim> claim = conv2d_with_pooling(around, limits)) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, conv2d_with_bias, "conv2d")) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, linear_with_bias, "linear")) return claim;
   if (std::optional<Claim> claim = norm_claim(around)) return claim;

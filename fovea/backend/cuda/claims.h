@@ -12,7 +12,8 @@ KernelPtr conv2d_with_bias(const Conv2dForward& op, std::optional<Activation> ac
 KernelPtr linear_with_bias(const LinearForward& op, std::optional<Activation> activation);
 
 // in: x w b   out: y of the pooling, argmax (absent in evaluation)
-KernelPtr pooled_product(KernelPtr product, KernelPtr pool, const MaxPoolForward& op);
+KernelPtr pooled_conv2d(const Conv2dForward& conv2d, std::optional<Activation> activation, const MaxPoolForward& pool,
+                        const Limits& limits);
 
 // The gradients of a relu or leaky_relu and of the bias before it.
 // in: y dy of the activation   out: its dx, db
