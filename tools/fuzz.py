@@ -3,7 +3,7 @@
 
 tools/fuzz.py [TARGET...] [--minutes N] [--build FOLDER] [--out FILE]
 
-Needs clang. TARGET: idx, cifar, model, recipe, safetensors, checkpoint (default: all). N: minutes of processor time for each (default: 10).
+Needs clang. TARGET: idx, cifar, model, recipe, safetensors, checkpoint, tuning (default: all). N: minutes of processor time for each (default: 10).
 What a target comes upon is kept in FOLDER/found, and inputs that reach new code in FOLDER/corpus, from where the next call goes on.
 Exit code 1 if anything was found.
 """
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import record  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = {"idx": [], "cifar": [], "model": ["models"], "recipe": ["recipes"], "safetensors": [], "checkpoint": []}
+TARGETS = {"idx": [], "cifar": [], "model": ["models"], "recipe": ["recipes"], "safetensors": [], "checkpoint": [], "tuning": []}
 MOST_MIB = 256
 LONGEST_INPUT = 8192
 SECONDS_PER_INPUT = 10

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the tables of results in README.md, between its markers, from the records in results/ (docs/results.md).
+"""Writes the tables of results in README.md and docs/results.md, between their markers, from the records in results/ (docs/results.md).
 
 tools/readme_tables.py           replaces what stands between the markers
-tools/readme_tables.py --check   changes nothing; exit code 1 if README.md says something else than the records
+tools/readme_tables.py --check   changes nothing; exit code 1 if one of the two says something else than the records
 Of several records of one experiment on one machine the last one counts.
 """
 import json
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 KEYS = {"schema_version", "experiment", "unit", "median", "runs", "configuration", "machine", "versions", "commit", "date"}
 
@@ -91,12 +91,26 @@ def rows_of_scaling(record):
            f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])), machine_of(record), *origin_of(record)]
 
 
+def rows_of_ablation(record):
+    setting, median = record["configuration"], record["median"]
+    slowdown = setting["slowdown"]
+    cells = [f"{median['everything']:,.3g} ms"]
+    cells += [f"{slowdown[f'without {what}']:.2f}" if f"without {what}" in slowdown else "" for what in ABLATED]
+    yield [f"{setting['model']}, batch {setting['batch']:,}, {setting['backend']}, {setting['precision']}", *cells,
+           str(len(record["runs"]["everything"])), machine_of(record), *origin_of(record)]
+
+
+ABLATED = ["replay", "claims", "dependent launches", "across"]
 TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers
     ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),
     ("images/s", rows_of_speed, ["Training speed, images/s", "of", "beside", "ratio:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("per second", rows_of_scaling,
      ["Scaling", "images/s", "multiply-adds in registers", "share:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("s", rows_of_time, ["Time", "of", "median:", "runs:", "machine", "measured"]),
+]
+ABLATION = [  # in docs/results.md
+    ("ms of a step", rows_of_ablation,
+     ["Training step", "everything on:", *(f"without {what}:" for what in ABLATED), "rounds:", "machine", "measured"]),
 ]
 UNTABLED = {"us", "failures", "findings", "s of a pair"}  # too many for a README, or such that say 0
 
@@ -107,22 +121,22 @@ def markdown(headings, rows):
     return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]) + "\n"
 
 
-def tables(records):
-    known = {unit for unit, *_ in TABLES} | UNTABLED
+def tables(records, wanted):
+    known = {unit for unit, *_ in TABLES + ABLATION} | UNTABLED
     for record in records:
         if record["unit"] not in known:
             fail(record["experiment"], f"no table for the unit `{record['unit']}`; known are {', '.join(sorted(known))}")
     parts = []
-    for unit, rows_of, headings in TABLES:
+    for unit, rows_of, headings in wanted:
         rows = [row for record in records if record["unit"] == unit for row in rows_of(record)]
         if rows:
             parts.append(markdown(headings, rows))
     return "\n".join(parts)
 
 
-def with_tables(text, generated):
+def with_tables(name, text, generated):
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        fail(README.name, f"needs one {BEGIN} and, behind it, one {END}")
+        fail(name, f"needs one {BEGIN} and, behind it, one {END}")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{generated}{END}{rest.split(END)[1]}"
 
@@ -131,13 +145,14 @@ def main():
     if sys.argv[1:] not in ([], ["--check"]):
         print(__doc__)
         sys.exit(2)
-    text = README.read_text(encoding="utf-8")
-    wanted = with_tables(text, tables(read_records(ROOT / "results")))
-    if sys.argv[1:] == ["--check"]:
-        if text != wanted:
-            fail(README.name, "the tables differ from the records in results/; `tools/readme_tables.py` writes them anew")
-    else:
-        README.write_text(wanted, encoding="utf-8")
+    records = read_records(ROOT / "results")
+    for file, its_tables in ((README, TABLES), (RESULTS, ABLATION)):
+        text = file.read_text(encoding="utf-8")
+        wanted = with_tables(file.name, text, tables(records, its_tables))
+        if sys.argv[1:] != ["--check"]:
+            file.write_text(wanted, encoding="utf-8")
+        elif text != wanted:
+            fail(file.name, "the tables differ from the records in results/; `tools/readme_tables.py` writes them anew")
 
 
 if __name__ == "__main__":

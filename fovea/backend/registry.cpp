@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "fovea/backend/eigen/backend.h"
 #include "fovea/backend/module.h"
 #include "fovea/backend/openmp/backend.h"
@@ -43,6 +45,16 @@ std::unique_ptr<Backend> open_backend(std::string_view name) {
   for (const BackendEntry& entry : list_backends()) known.push_back(entry.name);
   throw Error(ErrorId::unknown_backend, fmt::format("there is no backend `{}`", name))
       .help(fmt::format("this build has: {}", fmt::join(known, ", ")));
+}
+
+std::vector<std::string> rivals_of(std::string_view name) {
+  const std::vector<std::vector<std::string>> families = {{"eigen", "openmp", "onednn"}, {"cuda", "cudnn"}};
+  std::vector<std::string> rivals;
+  for (const std::vector<std::string>& family : families)
+    if (std::find(family.begin(), family.end(), name) != family.end())
+      for (const BackendEntry& entry : list_backends())
+        if (entry.name != name && std::find(family.begin(), family.end(), entry.name) != family.end()) rivals.push_back(entry.name);
+  return rivals;
 }
 
 graph::Precision require_precision(std::string_view backend, std::string_view precision) {

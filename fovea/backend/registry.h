@@ -26,6 +26,9 @@ struct BackendEntry {
 std::vector<BackendEntry> list_backends();                     // in the order of the chains, absent ones too
 std::unique_ptr<Backend> open_backend(std::string_view name);  // throws Error (device) with cause and remedy
 
+// The other backends for speed that work in the same memory as this one. One of them may be absent.
+std::vector<std::string> rivals_of(std::string_view name);
+
 // Throws Error (config) if this backend, absent or not, does not compute in `precision`, or if that is the name of none.
 graph::Precision require_precision(std::string_view backend, std::string_view precision);
 

@@ -187,6 +187,17 @@ constexpr auto stories = std::to_array<ErrorStory>({
      "Two checkpoints are kept while the next one is written. Whether they fit is looked at before the first step, not after hours of "
      "training.",
      "--out on a disk that is nearly full", "make room (`df -h FOLDER`), or name another folder with --out"},
+    {ErrorId::bad_tuning, ExitCode::data, "the file holds no choices that were measured",
+     "A run that measures which engine or which backend is the fastest keeps what it found in tuning.json: JSON with the platform, and for "
+     "each problem what was taken, what was rejected and both times. This file is cut, changed or of another kind, or names what this "
+     "program does not have.",
+     "a tuning.json that was edited by hand",
+     "leave out --tuning, and the choices are measured; in the folder of a run remove the file: its checkpoints hold the choices too"},
+    {ErrorId::foreign_tuning, ExitCode::data, "the choices were measured on another machine",
+     "What is fastest depends on the device, its driver and its libraries, so choices that were measured elsewhere may be slow here or "
+     "name "
+     "what is not here. The message names both platforms.",
+     "fovea train --tuning FILE with a file from another GPU", "leave out --tuning, and the choices are measured here"},
 
     {ErrorId::device, ExitCode::device, "a device cannot do what is asked", "The message names the device and the cause.",
      "fovea machine where no backend can measure", "`fovea doctor` shows what this machine has"},

@@ -75,6 +75,8 @@ enum class ErrorId : int {
   foreign_checkpoint = 411,
   no_run = 412,
   no_room = 413,
+  bad_tuning = 414,
+  foreign_tuning = 415,
 
   device = 500,
   unknown_backend = 501,

@@ -44,8 +44,9 @@ struct Arguments {
   std::vector<std::string> cases, backends, models, threads;
   std::string direction, json, precision = "fp32";
   int64_t batch = 0;
+  std::string autotune = "engines";
   double seconds = 0.2;
-  bool cold = false;
+  bool cold = false, no_dependent_launch = false;
 };
 
 std::vector<study::NetworkCase> cases_of(const std::vector<std::string>& networks, int64_t batch) {
@@ -123,18 +124,21 @@ void measure(const Arguments& arguments) {
   std::vector<std::unique_ptr<Backend>> backends;
   for (const std::string& name : names) backends.push_back(open_backend(name));
   OpTable table(cases, arguments.json);
+  Tuning engines;
+  Tuning* const tuning = arguments.autotune == "off" ? nullptr : &engines;
   for (const study::NetworkCase& one : cases)
     for (const std::unique_ptr<Backend>& backend : backends) {
       std::vector<int> taken;  // by kernels that were measured
       for (const int count : threads) {
-        const int takes = make(*backend, one.op_case.op, {count})->threads();
+        const int takes = make(*backend, one.op_case.op, {count, tuning})->threads();
         if (std::find(taken.begin(), taken.end(), takes) != taken.end()) continue;
         taken.push_back(takes);
         study::Machine& machine = table.machine_of(*backend);
-        table.add(one, *backend,
-                  study::measure(
-                      *backend, one.op_case,
-                      {count, arguments.seconds, arguments.cold ? study::Caches::cold : study::Caches::hot, machine.last_level_cache()}));
+        table.add(
+            one, *backend,
+            study::measure(*backend, one.op_case,
+                           {count, arguments.seconds, arguments.cold ? study::Caches::cold : study::Caches::hot, machine.last_level_cache(),
+                            tuning, arguments.no_dependent_launch ? DependentLaunches::off : DependentLaunches::on}));
       }
     }
   table.finish();
@@ -163,6 +167,12 @@ void add_op(CLI::App& bench) {
   command->add_option("--dir", arguments->direction,
                       "of problems: FWD_D, FWD_I, BWD_D, BWD_W or BWD_DW, separated by commas (default: all)");
   command->add_option("--seconds", arguments->seconds, "of timing for each case")->check(CLI::Range(1e-3, 3600.0))->capture_default_str();
+  command
+      ->add_option("--autotune", arguments->autotune, "engines: a library's engines are measured first, and the fastest is taken; or off")
+      ->check(CLI::IsMember({"off", "engines"}))
+      ->capture_default_str();
+  command->add_flag("--no-dependent-launch", arguments->no_dependent_launch,
+                    "no kernel starts before the one in front of it has ended, where the device could do that");
   command->add_flag("--cold", arguments->cold,
                     "work on copies in turns that together take twice the last-level cache, not on the same memory again and again");
   command->add_option("--json", arguments->json, "append a record of each to this file, as docs/results.md describes them")

@@ -18,12 +18,14 @@ namespace fovea::cli {
 namespace {
 
 constexpr const char* description =
-    R"(Shows what a step runs: operator, backend, algorithm, bytes, FLOPs, and the memory it needs. Nothing is run.
+    R"(Shows what a step runs: operator, backend, algorithm, bytes, FLOPs, and the memory it needs. Nothing is run but
+what --autotune has measured.
 
 Examples:
   fovea plan --model lenet5                                    a training step of lenet5 on the fastest backend
   fovea plan --model cifar_cnn --batch 32 --no-claims          nothing fused
   fovea plan recipes/lenet5_mnist.toml --phase evaluation
+  fovea plan --model cifar_cnn --autotune across               each step on the faster of the backends in this memory, and by how much
   fovea plan --model resnet50 --outline                        the operators of each layer alone
 )";
 
@@ -35,10 +37,11 @@ struct Arguments {
 
 void show(Arguments arguments) {
   arguments.flags.try_emplace("data", "none");  // a plan does not depend on the pixels
-  const train::Recipe recipe = train::read_recipe(arguments.recipe, arguments.flags);
+  train::Recipe recipe = train::read_recipe(arguments.recipe, arguments.flags);
   train::refuse_automatic_batch(recipe);
   const model::Network network = model::load_network(recipe.model);
-  const std::unique_ptr<Backend> backend = open_backend(recipe.backend.empty() ? train::default_backend() : recipe.backend);
+  if (recipe.backend.empty()) recipe.backend = train::default_backend();
+  const std::unique_ptr<Backend> backend = open_backend(recipe.backend);
   const train::Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network.c), 0.5f),
                                               std::vector<float>(static_cast<size_t>(network.c), 0.5f)};
   const graph::Precision precision = require_precision(backend->name(), recipe.precision);
@@ -52,6 +55,9 @@ void show(Arguments arguments) {
   assignment.backend = backend.get();
   assignment.limits.threads = recipe.threads > 0 ? static_cast<int>(recipe.threads) : usable_cores();
   assignment.claims = recipe.claims == train::Switch::on ? plan::Claims::on : plan::Claims::off;
+  assignment.dependent_launches = recipe.dependent_launch == train::Switch::on ? DependentLaunches::on : DependentLaunches::off;
+  train::Autotune autotune(recipe, *backend, std::nullopt);
+  autotune.apply_to(assignment);
   const plan::Plan plan = plan::compile(std::move(graph), assignment, order);
   fmt::print("{} of {}, batch {}, backend {}, {}\n\n{}", arguments.phase, network.name, recipe.batch, backend->name(), recipe.precision,
              arguments.outline ? plan::outline(plan) : plan::dump(plan));

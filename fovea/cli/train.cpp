@@ -22,6 +22,7 @@ Examples:
   fovea train recipes/lenet5_mnist.toml --data mnist:DIR --epochs 3      the same, but with flags that win over the recipe
   fovea train --data cifar10:DIR --model cifar_cnn --optimizer adam --learning-rate 0.001 --batch 32 --epochs 15 --valid test
   fovea train --data digits --model logistic --positive 1,3,5,7,9        a yes-or-no question: is the digit odd?
+  fovea train lenet5_digits --backend openmp --autotune across           each step on the faster of the backends in this memory
   fovea train --resume runs/lenet5-1                                     goes on with a run that was stopped, to the same bits
 )";
 

@@ -6,6 +6,7 @@
 
 #include "fovea/base/error.h"
 #include "fovea/plan/layouts.h"
+#include "fovea/plan/steps.h"
 
 namespace fovea::plan {
 namespace {
@@ -14,75 +15,6 @@ using graph::Graph;
 using graph::Node;
 using graph::Role;
 using graph::ValueId;
-
-// How many nodes read each value or a view of it.
-std::vector<int> count_uses(const Graph& graph) {
-  std::vector<int> uses(graph.values.size());
-  for (const Node& node : graph.nodes)
-    if (!std::holds_alternative<Flatten>(node.op))
-      for (const ValueId id : node.in) ++uses[static_cast<size_t>(graph.storage_of(id))];
-  for (size_t id = 0; id < uses.size(); ++id) uses[id] = uses[static_cast<size_t>(graph.storage_of(static_cast<ValueId>(id)))];
-  return uses;
-}
-
-// The nodes from `first` on that could be one step: same backend, same micro-batch.
-std::span<const Node> neighbours(const Graph& graph, size_t first, const Assignment& assignment) {
-  size_t end = first + 1;
-  while (end < graph.nodes.size() && graph.nodes[end].micro_batch == graph.nodes[first].micro_batch &&
-         &assignment.of(graph.nodes[end]) == &assignment.of(graph.nodes[first]))
-    ++end;
-  return std::span(graph.nodes).subspan(first, end - first);
-}
-
-int64_t macs_of(std::span<const Node> nodes) {
-  int64_t macs = 0;
-  for (const Node& node : nodes) macs += fovea::macs_of(node.op);
-  return macs;
-}
-
-// The argmax of a pooling is left out where nobody reads it: in evaluation.
-void drop_unread_argmax(const Node& node, std::span<const int> uses, std::vector<ValueId>& out) {
-  if (std::holds_alternative<MaxPoolForward>(node.op) && uses[static_cast<size_t>(out.back())] == 0) out.pop_back();
-}
-
-std::vector<Step> make_steps(const Graph& graph, const Assignment& assignment) {
-  const std::vector<int> uses = count_uses(graph);
-  std::vector<Step> steps;
-  for (size_t i = 0; i < graph.nodes.size();) {
-    const Node& node = graph.nodes[i];
-    Backend& backend = assignment.of(node);
-    if (std::holds_alternative<Flatten>(node.op)) {
-      ++i;
-      continue;
-    }
-    if (assignment.claims == Claims::on) {
-      const std::span<const Node> run = neighbours(graph, i, assignment);
-      if (std::optional<Claim> claim = backend.claim({graph, run, uses}, assignment.limits)) {
-        if (claim->nodes == 0 || claim->nodes > run.size())
-          throw Error(ExitCode::internal, fmt::format("backend `{}` claims {} of the {} nodes from `{}` on as `{}`", backend.name(),
-                                                      claim->nodes, run.size(), node.name, claim->name));
-        steps.push_back({node.name, std::move(claim->name), std::string(backend.name()), node.micro_batch, macs_of(run.first(claim->nodes)),
-                         std::move(claim->in), std::move(claim->out), std::move(claim->kernel), i, claim->nodes});
-        i += claim->nodes;
-        continue;
-      }
-    }
-    Step step{node.name,
-              std::string(name_of(node.op)),
-              std::string(backend.name()),
-              node.micro_batch,
-              fovea::macs_of(node.op),
-              node.in,
-              node.out,
-              make(backend, node.op, assignment.limits),
-              i,
-              1};
-    drop_unread_argmax(node, uses, step.out);
-    steps.push_back(std::move(step));
-    ++i;
-  }
-  return steps;
-}
 
 class Placer {
  public:

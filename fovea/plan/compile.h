@@ -16,6 +16,8 @@ struct Assignment {
   std::map<std::string, Backend*> of_layer = {};  // by node name, instead of `backend`
   Limits limits = {};
   Claims claims = Claims::on;
+  DependentLaunches dependent_launches = DependentLaunches::on;
+  std::vector<Backend*> rivals = {};  // of `backend`: each step is that of the fastest of all, by times that limits.tuning holds or gets
 
   Backend& of(const graph::Node& node) const;
 };

@@ -1,6 +1,7 @@
 // A flat vector of steps over planned memory: what training, evaluation and the last partial batch run.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,8 +19,9 @@ struct Step {
   int64_t macs = 0;
   std::vector<graph::ValueId> in, out;
   KernelPtr kernel;
-  size_t first_node = 0, nodes = 0;  // of the graph that this step stands for; none for a reorder
-  size_t workspace_offset = 0;       // in the arena of the activations
+  size_t first_node = 0, nodes = 0;             // of the graph that this step stands for; none for a reorder
+  size_t workspace_offset = 0;                  // in the arena of the activations
+  std::optional<Tuning::Choice> measured = {};  // where others could have taken these nodes
 };
 
 struct Placement {

@@ -20,8 +20,9 @@ class Bench {
  public:
   Bench(Backend& backend, const OpCase& op_case, const BenchSettings& settings)
       : device_(backend.device()), settings_(settings), stream_(device_.make_stream()) {
+    stream_->set(settings.dependent_launches);
     const auto add = [&] {
-      kernels_.push_back(make(backend, op_case.op, {settings.threads}));
+      kernels_.push_back(make(backend, op_case.op, {settings.threads, settings.tuning}));
       Kernel& kernel = *kernels_.back();
       if (!workspace_) workspace_ = device_.allocate(kernel.workspace_bytes());
       buffers_.push_back(std::make_unique<CaseBuffers>(backend, op_case, kernel, *stream_));

@@ -19,6 +19,8 @@ struct BenchSettings {
   double seconds = 0.2;  // of timing; warming up takes a quarter as long
   Caches caches = Caches::hot;
   int64_t last_level_cache = 0;  // bytes; asked for where caches are cold
+  Tuning* tuning = nullptr;      // where engines of libraries are measured first
+  DependentLaunches dependent_launches = DependentLaunches::on;
 };
 
 struct OpSpeed {

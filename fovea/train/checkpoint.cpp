@@ -9,6 +9,7 @@
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
 #include "fovea/io/sections.h"
+#include "fovea/train/tuning_file.h"
 
 namespace fovea::train {
 namespace {
@@ -17,6 +18,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* tensor_prefix = "tensor:";
 constexpr const char* kept_prefix = "kept:";
+constexpr const char* tuning_section = "tuning";
 
 // JSON has no infinity: such a number is a text.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(fmt::format("{}", value)); }
@@ -118,6 +120,8 @@ Checkpoint content_of(const io::SectionFile& file, const std::string& name) {
   Checkpoint checkpoint;
   checkpoint.identity = section_json(file, "run", name).at("identity").get<RunIdentity>();
   checkpoint.state = state_in(section_json(file, "state", name));
+  if (const io::Section* tuning = file.find(tuning_section))
+    checkpoint.tuning = parse_tuning({reinterpret_cast<const char*>(tuning->bytes.data()), tuning->bytes.size()}, name);
   for (const io::Section& section : file.sections()) {
     if (section.name.starts_with(tensor_prefix)) checkpoint.tensors.push_back(tensor_in(section, tensor_prefix));
     if (section.name.starts_with(kept_prefix)) checkpoint.state.kept.push_back(tensor_in(section, kept_prefix));
@@ -143,6 +147,8 @@ size_t write_checkpoint(const std::filesystem::path& folder, const Checkpoint& c
       text_of({{"program", fmt::format("fovea {} ({})", build.version, build.commit)}, {"identity", checkpoint.identity}});
   const std::string state = text_of(json_of(checkpoint.state));
   std::vector<io::Section> sections = {{"run", std::as_bytes(std::span(run))}, {"state", std::as_bytes(std::span(state))}};
+  const std::string tuning = checkpoint.tuning ? tuning_text(*checkpoint.tuning) : "";
+  if (!tuning.empty()) sections.push_back({tuning_section, std::as_bytes(std::span(tuning))});
   for (const StateTensor& tensor : checkpoint.tensors) sections.push_back({tensor_prefix + tensor.name, tensor.bytes});
   for (const StateTensor& tensor : checkpoint.state.kept) sections.push_back({kept_prefix + tensor.name, tensor.bytes});
   return io::write_sections(folder / last_checkpoint, sections, folder / previous_checkpoint);
@@ -156,6 +162,7 @@ size_t bytes_of(const Checkpoint& checkpoint) {
   size_t bytes = 16 << 10;  // of what is not a tensor
   for (const StateTensor& tensor : checkpoint.tensors) bytes += tensor.bytes.size();
   for (const StateTensor& tensor : checkpoint.state.kept) bytes += tensor.bytes.size();
+  if (checkpoint.tuning) bytes += tuning_text(*checkpoint.tuning).size();
   return bytes;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/backend/tuning.h"
 #include "fovea/train/run_identity.h"
 #include "fovea/train/run_state.h"
 
@@ -17,7 +18,8 @@ inline constexpr const char* previous_checkpoint = "previous.ckpt";
 struct Checkpoint {
   RunIdentity identity;
   RunState state;
-  std::vector<StateTensor> tensors;  // of Session::read_state
+  std::vector<StateTensor> tensors;   // of Session::read_state
+  std::optional<Tuning> tuning = {};  // where something was measured
 };
 
 size_t write_checkpoint(const std::filesystem::path& folder, const Checkpoint& checkpoint);  // returns its bytes

@@ -113,6 +113,14 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"save_every", "N UNIT", "how often to save a checkpoint: 500 steps, 1 epoch, 10 min, 30 s, or never"}, r.save_every,
         SavingInterval());
   visit(Key{"replay", "true|false", "record a step once and replay it, where the device can do that"}, r.replay);
+  visit(Key{"dependent_launch", "true|false", "let a kernel start before the one in front of it has ended, where the device can do that"},
+        r.dependent_launch);
+  visit(
+      Key{"autotune", "off|engines|across",
+          "what is chosen by measuring before the first step: nothing, the engines of libraries, or also, step by step, the fastest of all "
+          "backends in the same memory (cuda and cudnn, eigen and openmp)"},
+      r.autotune, Options{"off", "engines", "across"});
+  visit(Key{"tuning", "FILE", "tuning.json of another run on this machine: nothing is measured that it holds"}, r.tuning);
 }
 
 std::optional<double> share_in(std::string_view text) {

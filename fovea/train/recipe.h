@@ -77,6 +77,9 @@ struct Recipe {
   int64_t crop_padding = 0;
   Switch claims = Switch::on;
   Switch replay = Switch::on;
+  Switch dependent_launch = Switch::on;
+  std::string autotune = "engines";
+  std::string tuning;  // file; empty: none
   std::string save_every = "5 min";
   std::vector<TensorRule> tensors;
 

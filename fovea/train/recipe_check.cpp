@@ -53,6 +53,8 @@ void check_recipe(const Recipe& recipe, const std::string& file) {
     refuse(
         fmt::format("epsilon is {} (0 in single precision), but {} divides by it where a gradient is 0", recipe.epsilon, recipe.optimizer),
         "set epsilon, for example to 1e-8");
+  if (!recipe.tuning.empty() && recipe.autotune == "off")
+    refuse("tuning names choices, but autotune = \"off\" makes none", "leave one of the two out");
   check_schedule(recipe, refuse);
 }
 

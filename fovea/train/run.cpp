@@ -5,6 +5,7 @@
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
 #include "fovea/train/run_log.h"
+#include "fovea/train/tuning_file.h"
 
 namespace fovea::train {
 namespace {
@@ -42,6 +43,13 @@ TrainResult train_in(const std::filesystem::path& folder, Trainer& trainer, RunL
   }
 }
 
+// What a run has measured: so that it measures nothing anew.
+std::optional<Tuning> tuning_of_run(const std::filesystem::path& folder) {
+  if (is_there(folder / tuning_file)) return read_tuning(folder / tuning_file);
+  std::optional<LoadedCheckpoint> loaded = load_checkpoint(folder);
+  return loaded ? std::move(loaded->checkpoint.tuning) : std::nullopt;
+}
+
 }  // namespace
 
 FinishedRun start_run(const Recipe& recipe, Existing existing, Callbacks& callbacks) {
@@ -51,6 +59,7 @@ FinishedRun start_run(const Recipe& recipe, Existing existing, Callbacks& callba
   RunLog log(folder);
   log.clear();
   clear_run_folder(folder);
+  write_tuning(folder, trainer.tuning());
   write_config(folder, trainer.recipe());
   watchers.add(log);
   trainer.save_in(folder);
@@ -64,9 +73,10 @@ std::optional<FinishedRun> resume_run(const std::filesystem::path& folder, Callb
         .help("name the folder that `fovea train` said it would leave its files in");
   if (is_there(folder / result_file)) return std::nullopt;
   Both watchers(callbacks);
-  Trainer trainer(read_recipe(folder / config_file, {}), watchers);
+  Trainer trainer(read_recipe(folder / config_file, {}), watchers, std::nullopt, nullptr, tuning_of_run(folder));
   RunLog log(folder);
   remove_temporary_files(folder);
+  write_tuning(folder, trainer.tuning());
   watchers.add(log);
   trainer.save_in(folder);
   trainer.resume();

@@ -8,6 +8,7 @@
 #include "fovea/base/build_info.h"
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
+#include "fovea/train/tuning_file.h"
 
 namespace fovea::train {
 namespace {
@@ -60,12 +61,16 @@ std::filesystem::path make_run_folder(const Recipe& recipe, Existing existing) {
 
 // The configuration goes first: without it the rest is no run.
 void clear_run_folder(const std::filesystem::path& folder) {
-  for (const char* file : {config_file, result_file, last_checkpoint, previous_checkpoint, history_file, best_weights})
+  for (const char* file : {config_file, result_file, last_checkpoint, previous_checkpoint, history_file, best_weights, tuning_file})
     remove_file(folder / file);
   remove_temporary_files(folder);
 }
 
 void write_config(const std::filesystem::path& folder, const Recipe& recipe) { replace_file(folder / config_file, config_text(recipe)); }
+
+void write_tuning(const std::filesystem::path& folder, const Tuning& tuning) {
+  if (!tuning.choices().empty()) replace_file(folder / tuning_file, tuning_text(tuning));
+}
 
 void write_run(const std::filesystem::path& folder, const Recipe& recipe, const TrainResult& result) {
   save_model(folder / best_weights, result.model);

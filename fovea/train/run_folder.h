@@ -25,6 +25,9 @@ void clear_run_folder(const std::filesystem::path& folder);  // of the files of 
 // config.toml, before training: every setting, as it is used, and where it came from.
 void write_config(const std::filesystem::path& folder, const Recipe& recipe);
 
+// tuning.json, before config.toml; not where nothing was measured.
+void write_tuning(const std::filesystem::path& folder, const Tuning& tuning);
+
 // best.safetensors, history.csv and, last, result.json; each replaced atomically.
 void write_run(const std::filesystem::path& folder, const Recipe& recipe, const TrainResult& result);
 

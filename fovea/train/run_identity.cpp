@@ -10,13 +10,15 @@ namespace fovea::train {
 namespace {
 
 // Settings that leave the result as it is, and places of what the identity itself holds.
-constexpr const char* free_keys[] = {"out", "save_every", "threads", "replay", "memory_limit", "data", "model"};
+constexpr const char* free_keys[] = {"out",  "save_every", "threads",          "replay", "memory_limit",
+                                     "data", "model",      "dependent_launch", "tuning"};
 
 }  // namespace
 
 RunIdentity run_identity(const Recipe& recipe, const model::Network& network, const TrainingData& data) {
   RunIdentity identity = recipe_values(recipe);
   for (const char* key : free_keys) identity.erase(key);
+  if (recipe.autotune == Recipe().autotune) identity.erase("autotune");  // which checkpoints from before it do not name
   const data::Images& images = data.dataset.train;
   identity["the network"] = network.text;
   identity["the data set"] = data.dataset.title;

@@ -14,7 +14,9 @@
 namespace fovea::train {
 
 Session::Session(plan::Assignment assignment, Switch replay)
-    : assignment_(std::move(assignment)), device_(assignment_.backend->device()), stream_(device_.make_stream()), replay_(replay) {}
+    : assignment_(std::move(assignment)), device_(assignment_.backend->device()), stream_(device_.make_stream()), replay_(replay) {
+  stream_->set(assignment_.dependent_launches);
+}
 
 const Session::Resident& Session::resident(const data::Images& images) {
   for (const Resident& known : residents_)
@@ -26,9 +28,17 @@ const Session::Resident& Session::resident(const data::Images& images) {
 
 void Session::hold(const data::Images& images) { resident(images); }
 
+plan::Assignment Session::unmeasured() const {
+  plan::Assignment assignment = assignment_;
+  assignment.limits.tuning = nullptr;
+  assignment.rivals.clear();
+  return assignment;
+}
+
 size_t Session::arena_bytes_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const {
+  const plan::Assignment assignment = unmeasured();
   plan::ArenaBytes bytes{};
-  for (graph::Graph& graph : graphs) bytes = plan::largest(bytes, plan::compile(std::move(graph), assignment_, order).arena_bytes());
+  for (graph::Graph& graph : graphs) bytes = plan::largest(bytes, plan::compile(std::move(graph), assignment, order).arena_bytes());
   return plan::total(bytes);
 }
 
@@ -45,6 +55,11 @@ void Session::add(graph::Graph graph, const std::vector<std::string>& order, con
   plans_.push_back(plan::compile(std::move(graph), assignment_, order));
   const Resident& part = resident(images);
   images_of_plan_.push_back({part.pixels->data(), part.labels->data()});
+}
+
+void Session::drop_plans() {
+  plans_.clear();
+  images_of_plan_.clear();
 }
 
 void Session::place() {
@@ -69,7 +84,7 @@ void Session::run(size_t plan) {
 std::optional<plan::NonFinite> Session::find_non_finite(size_t index) {
   const std::optional<plan::NonFinite> found = plan::find_non_finite(plans_[index], device_, *stream_);
   if (!found || found->layers == 1) return found;
-  plan::Assignment parts = assignment_;
+  plan::Assignment parts = unmeasured();
   parts.claims = plan::Claims::off;
   plan::Plan plan = plan::compile(plans_[index].graph(), parts, order_);
   const size_t activation_bytes = plan.arena_bytes()[static_cast<size_t>(plan::Arena::activations)];

@@ -27,12 +27,13 @@ class Session {
 
   void hold(const data::Images& images);  // puts them on the device; they have to outlive the session
   size_t held_bytes() const;              // of images
-  // Of the arenas that plans of these graphs would share.
+  // Of the arenas that plans of these graphs would share, nothing being measured for them.
   size_t arena_bytes_of(std::vector<graph::Graph> graphs, const std::vector<std::string>& order) const;
 
   // Adds a plan that gathers from `images`, which have to outlive the session. `order`: see train::parameter_order; the same for all plans.
   void add(graph::Graph graph, const std::vector<std::string>& order, const data::Images& images);
   size_t arena_bytes() const;  // that these plans will share
+  void drop_plans();           // that are not placed yet
   void place();                // allocates the arenas that all plans share, binds the plans and records them; throws Error (memory)
   void run(size_t plan);
   std::optional<plan::NonFinite> find_non_finite(size_t plan);  // runs it once more, and where a step is of several layers, layer by layer
@@ -65,6 +66,7 @@ class Session {
     std::unique_ptr<Memory> pixels, labels;
   };
   plan::ArenaBytes arenas() const;
+  plan::Assignment unmeasured() const;  // for plans that nothing is measured for
   const Resident& resident(const data::Images& images);
   void write_working_copy(const std::string& parameter, DType dtype, std::span<const std::byte> bytes);  // if it has one
   graph::ValueId average_of(const std::string& parameter) const;                                         // no_value if it has none

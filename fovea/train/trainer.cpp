@@ -50,7 +50,8 @@ std::string default_backend() {
   return name;
 }
 
-Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own, std::unique_ptr<Backend> backend)
+Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own, std::unique_ptr<Backend> backend,
+                 std::optional<Tuning> kept)
     : recipe_(with_backend(recipe)),
       callbacks_(callbacks),
       network_(model::load_network(recipe.model)),
@@ -60,6 +61,8 @@ Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data:
       patience_(recipe.min_delta) {
   settle(recipe_, data_.dataset.train.count);
   if (!backend_) backend_ = open_backend(recipe_.backend);
+  autotune_ = std::make_unique<Autotune>(recipe_, *backend_, std::move(kept));
+  if (!autotune_->warning().empty()) callbacks_.on_note({Note::Kind::warning, autotune_->warning()});
   memory_at_first_ = backend_->device().memory_status();
   make_plans();
   session_->write_weights(initial_weights(network_, static_cast<uint64_t>(recipe_.seed)));

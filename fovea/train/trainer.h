@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fovea/base/clock.h"
+#include "fovea/train/autotune.h"
 #include "fovea/train/callbacks.h"
 #include "fovea/train/recipe.h"
 #include "fovea/train/run_state.h"
@@ -29,9 +30,10 @@ struct TrainResult {
 
 class Trainer {
  public:
-  // Reads data and network, makes and places the plans. `own` and `backend`: instead of what the recipe names.
+  // Reads data and network, makes and places the plans. `own` and `backend`: instead of what the recipe names. `kept`: what the run that
+  // goes on has measured.
   Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own = std::nullopt,
-          std::unique_ptr<Backend> backend = nullptr);
+          std::unique_ptr<Backend> backend = nullptr, std::optional<Tuning> kept = std::nullopt);
   ~Trainer();
 
   // From now on checkpoints are kept in `folder`: as often as save_every says, when the run is asked to stop, and when all epochs are done.
@@ -41,9 +43,11 @@ class Trainer {
 
   TrainResult train();                              // throws Error (requeue) if a callback asks it to stop
   const Recipe& recipe() const { return recipe_; }  // with backend, threads and batch as they are used
+  const Tuning& tuning() const { return autotune_->tuning(); }
 
  private:
   void make_plans();
+  void add_plans(const std::vector<std::string>& order);
   std::vector<graph::Graph> graphs(int64_t batch) const;  // in the order of the plans
   struct Room {
     size_t bytes = 0;
@@ -53,7 +57,8 @@ class Trainer {
   enum class Fit : uint8_t { yes, too_large, no_batch_of_this_network };
   Fit fit(int64_t batch, const std::vector<std::string>& order, const Room& room) const;
   void choose_batch(const std::vector<std::string>& order, const Room& room);
-  [[noreturn]] void refuse_batch(const std::vector<std::string>& order, const Room& room) const;  // before anything is allocated for it
+  // `needed`: bytes. Before anything is allocated for it.
+  [[noreturn]] void refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const;
   Epoch train_epoch();
   void train_step();
   void judge(Epoch& record);  // validates, keeps weights
@@ -67,6 +72,7 @@ class Trainer {
   void between_steps();  // saves what is due, and stops
   void save();
   void restore(const Checkpoint& checkpoint, const std::string& file);
+  void check_same_choices(const Tuning& saved, const std::string& file) const;
   [[noreturn]] void stop();
 
   RunInfo info() const;
@@ -81,6 +87,7 @@ class Trainer {
   model::Network network_;
   TrainingData data_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Autotune> autotune_;
   std::unique_ptr<Session> session_;
   size_t remainder_plan_ = 0, valid_plan_ = 0, test_plan_ = 0;  // 0: there is none of its own
 

@@ -21,6 +21,8 @@ void Trainer::make_plans() {
   assignment.backend = backend_.get();
   assignment.limits.threads = static_cast<int>(recipe_.threads);
   assignment.claims = recipe_.claims == Switch::on ? plan::Claims::on : plan::Claims::off;
+  assignment.dependent_launches = recipe_.dependent_launch == Switch::on ? DependentLaunches::on : DependentLaunches::off;
+  autotune_->apply_to(assignment);
   session_ = std::make_unique<Session>(assignment, recipe_.replay);
   const data::Images &train = data_.dataset.train, &test = data_.dataset.test;
   for (const data::Images* images : {&train, &test}) session_->hold(*images);
@@ -30,6 +32,27 @@ void Trainer::make_plans() {
   const std::vector<std::string> order = parameter_order(graphs(automatic ? train.count : recipe_.batch)[0]);
   const Room room = room_for_plans();
   if (automatic) choose_batch(order, room);
+  try {
+    add_plans(order);
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::memory) throw;  // of what is measured
+    if (const size_t needed = session_->arena_bytes_of(graphs(recipe_.batch), order); needed > room.bytes)
+      refuse_batch(needed, order, room);
+    throw;
+  }
+  while (automatic && session_->arena_bytes() > room.bytes && recipe_.batch / 2 >= recipe_.micro_batches &&
+         fit(recipe_.batch / 2, order, room) == Fit::yes) {  // what is faster may be larger
+    session_->drop_plans();
+    recipe_.batch /= 2;
+    add_plans(order);
+  }
+  if (session_->arena_bytes() > room.bytes) refuse_batch(session_->arena_bytes(), order, room);
+  session_->place();
+}
+
+void Trainer::add_plans(const std::vector<std::string>& order) {
+  const data::Images &train = data_.dataset.train, &test = data_.dataset.test;
+  remainder_plan_ = 0;
   std::vector<graph::Graph> all = graphs(recipe_.batch);
   size_t plans = 0;
   const auto add = [&](const data::Images& images) {
@@ -40,8 +63,6 @@ void Trainer::make_plans() {
   if (train.count % recipe_.batch > 0) remainder_plan_ = add(train);
   test_plan_ = valid_plan_ = add(test);
   if (data_.validation == Validation::split) valid_plan_ = add(data_.valid);
-  if (session_->arena_bytes() > room.bytes) refuse_batch(order, room);
-  session_->place();
 }
 
 // One for full batches, one for the last partial batch, and one for each set of images to evaluate on.
@@ -93,11 +114,10 @@ void Trainer::choose_batch(const std::vector<std::string>& order, const Room& ro
       fmt::format("auto: the largest power of two that fits into {}", memory_text(room.bytes + session_->held_bytes()));
 }
 
-void Trainer::refuse_batch(const std::vector<std::string>& order, const Room& room) const {
+void Trainer::refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const {
   const size_t held = session_->held_bytes();
-  Error error(ErrorId::no_memory_for_plan,
-              fmt::format("a batch of {} needs {} of memory on the device, but {} are {}", recipe_.batch,
-                          memory_text(session_->arena_bytes() + held), memory_text(room.bytes + held), room.why));
+  Error error(ErrorId::no_memory_for_plan, fmt::format("a batch of {} needs {} of memory on the device, but {} are {}", recipe_.batch,
+                                                       memory_text(needed + held), memory_text(room.bytes + held), room.why));
   error.note(fmt::format("{} of it hold the images, whatever the batch", memory_text(held)));
   const int64_t least = recipe_.micro_batches;
   int64_t largest = largest_batch({least, recipe_.batch - 1}, [&](int64_t batch) { return fit(batch, order, room) != Fit::too_large; });

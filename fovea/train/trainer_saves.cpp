@@ -6,6 +6,7 @@
 
 #include "fovea/base/error.h"
 #include "fovea/train/trainer.h"
+#include "fovea/train/tuning_file.h"
 
 namespace fovea::train {
 namespace {
@@ -41,7 +42,9 @@ void Trainer::save() {
       throw Error(ErrorId::training_not_finite, fmt::format("`{}` holds NaN or infinite values after {} updates", tensor.name, state_.step))
           .note("the checkpoints saved before stay as they are")
           .help("a smaller learning_rate usually helps; so do other initial weights or another normalisation");
-  saver_->save({saver_->identity(), state_, std::move(tensors)});
+  std::optional<Tuning> measured;
+  if (!tuning().choices().empty()) measured = tuning();
+  saver_->save({saver_->identity(), state_, std::move(tensors), std::move(measured)});
 }
 
 void Trainer::stop() {
@@ -67,8 +70,19 @@ void Trainer::resume() {
                                                        std::min(state_.epoch + 1, recipe_.epochs), state_.step)});
 }
 
+void Trainer::check_same_choices(const Tuning& saved, const std::string& file) const {
+  for (const auto& [problem, choice] : saved.choices())
+    if (const Tuning::Choice* now = tuning().find(problem); now == nullptr || now->taken != choice.taken)
+      throw Error(ErrorId::foreign_checkpoint, fmt::format("the checkpoint has chosen `{}`, where {} has `{}`", choice.taken, tuning_file,
+                                                           now == nullptr ? "nothing" : now->taken))
+          .at(file)
+          .note(problem)
+          .help(fmt::format("remove {}: the checkpoint holds what the run has chosen", (saver_->folder() / tuning_file).string()));
+}
+
 void Trainer::restore(const Checkpoint& checkpoint, const std::string& file) {
   check_same_run(checkpoint.identity, saver_->identity(), file);
+  if (checkpoint.tuning && autotune_->warning().empty()) check_same_choices(*checkpoint.tuning, file);
   const RunState& state = checkpoint.state;
   const int64_t images = data_.dataset.train.count;
   const bool whole_batches = state.position % recipe_.batch == 0 || state.position == images;

@@ -104,6 +104,37 @@ INSTANTIATE_TEST_SUITE_P(
                              {"E0401", "r.toml", "Permission denied"}}),
     test_name);
 
+// Choices for a new run, in a file with this text.
+BadInput tuning(const char* name, std::string text, std::vector<std::string> says) {
+  says.push_back("t.json");
+  return {name, file("t.json", std::move(text)), on_synthetic + "--autotune across --tuning {}/t.json", 4, std::move(says)};
+}
+const std::string of_tuning = R"({"format": "fovea-tuning-1", "platform": "another", "choices": )";
+
+INSTANTIATE_TEST_SUITE_P(
+    Tuning, BadText,
+    testing::Values(BadInput{"not there", nothing, on_synthetic + "--autotune across --tuning {}/t.json", 4, {"E0401", "t.json"}},
+                    tuning("empty", "", {"E0414", "not JSON"}), tuning("cut", of_tuning, {"E0414", "not JSON"}),
+                    tuning("binary", std::string("\x7f\x45\x4c\x46\0\1\2\3", 8), {"E0414", "not JSON"}),
+                    tuning("a million brackets", std::string(1000000, '['), {"E0414", "nested deeper"}),
+                    tuning("a list", "[]", {"E0414", "array"}), tuning("another format", R"({"format": "x"})", {"E0414", "`x`"}),
+                    tuning("choices in a list", of_tuning + "[]}", {"E0414", "`choices` is array"}),
+                    tuning("a choice without times", of_tuning + R"({"p": {"taken": "a"}}})", {"E0414", "`p`", "`microseconds`"}),
+                    tuning("a negative time", of_tuning + R"({"p": {"taken": "a", "microseconds": -3}}})", {"E0414", "`p` is -3"}),
+                    tuning("of another machine", of_tuning + "{}}", {"E0415", "there: another; here: "}),
+                    BadInput{"with autotune off",
+                             file("t.json", of_tuning + "{}}"),
+                             on_synthetic + "--autotune off --tuning {}/t.json",
+                             3,
+                             {"E0213", "makes none"}},
+                    BadInput{"nobody to compare with",
+                             nothing,
+                             "train --quiet --backend reference --out {}/out --model {}/tiny.toml --data synthetic:8x8x1:4:50:30 "
+                             "--autotune across",
+                             3,
+                             {"E0213", "`reference`"}}),
+    test_name);
+
 INSTANTIATE_TEST_SUITE_P(
     Command, BadText,
     testing::Values(BadInput{"unknown command", nothing, "trian x", 2, {"E0101", "did you mean `train`?"}},

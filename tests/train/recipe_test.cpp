@@ -92,7 +92,10 @@ const Flags all_flags = {{"data", "mnist:some dir"},
                          {"crop_padding", "4"},
                          {"claims", "false"},
                          {"save_every", "250 steps"},
-                         {"replay", "false"}};
+                         {"replay", "false"},
+                         {"dependent_launch", "false"},
+                         {"autotune", "across"},
+                         {"tuning", "runs/a/tuning.json"}};
 
 TEST(Recipe, EveryKeyComesBackFromItsText) {
   Flags flags = all_flags;

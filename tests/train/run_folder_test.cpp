@@ -72,6 +72,7 @@ TEST(WriteRun, LeavesTheDocumentedFiles) {
   run.recipe.epochs = 2;
   run.recipe.valid = "test";
   run.recipe.save_every = "1 epoch";
+  run.recipe.autotune = "across";
   Callbacks silent;
   const std::filesystem::path folder = run.recipe.out;
   const FinishedRun finished = start_run(run.recipe, Existing::refuse, silent);

@@ -12,11 +12,13 @@
 namespace fovea::train {
 namespace {
 
+enum class Steps : uint8_t { of_the_backend, of_the_fastest };  // among those in its memory
 struct Way {
   std::string backend;
   graph::Precision precision = {};
   int64_t micro_batches = 1;  // of each of the run's own
   plan::Claims claims = plan::Claims::on;
+  Steps steps = Steps::of_the_backend;
 };
 
 struct RuleKeys {
@@ -71,6 +73,17 @@ std::vector<io::NamedTensor> weights_of(const model::Network& network, uint64_t 
   return weights;
 }
 
+// Those in the same memory, or the same again, with which only claims are something to choose.
+std::vector<std::unique_ptr<Backend>> rivals_to(const std::string& name) {
+  std::vector<std::unique_ptr<Backend>> rivals;
+  const std::vector<std::string> names = rivals_of(name);
+  for (const BackendEntry& entry : list_backends())
+    if (entry.absent_because.empty() && std::find(names.begin(), names.end(), entry.name) != names.end())
+      rivals.push_back(open_backend(entry.name));
+  if (rivals.empty()) rivals.push_back(open_backend(name));
+  return rivals;
+}
+
 // A run of the golden file, on one backend.
 class Trained {
  public:
@@ -79,7 +92,8 @@ class Trained {
         network_(model::load_network(run.model)),
         images_(images_of(run, network_)),
         backend_(open_backend(way.backend)),
-        session_({.backend = backend_.get(), .claims = way.claims}) {
+        rivals_(way.steps == Steps::of_the_fastest ? rivals_to(way.backend) : std::vector<std::unique_ptr<Backend>>()),
+        session_(assignment(way)) {
     const Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network_.c), golden::mean),
                                          std::vector<float>(static_cast<size_t>(network_.c), golden::deviation)};
     graph::Graph graph =
@@ -124,11 +138,22 @@ class Trained {
     return std::sqrt(sum);
   }
 
+  size_t choices() const { return tuning_.choices().size(); }
+
  private:
+  plan::Assignment assignment(const Way& way) {
+    plan::Assignment assignment = {.backend = backend_.get(), .claims = way.claims};
+    for (const std::unique_ptr<Backend>& rival : rivals_) assignment.rivals.push_back(rival.get());
+    if (!rivals_.empty()) assignment.limits.tuning = &tuning_;
+    return assignment;
+  }
+
   const golden::Run& run_;
   model::Network network_;
   data::Images images_;
   std::unique_ptr<Backend> backend_;
+  std::vector<std::unique_ptr<Backend>> rivals_;
+  Tuning tuning_;
   Session session_;
   int64_t steps_ = 0;
 };
@@ -184,6 +209,17 @@ TEST_P(WholeStep, WithoutClaimsTheLossesAreTheSame) {
   Way plain = way();
   plain.claims = plan::Claims::off;
   for (const golden::Run& run : short_runs()) expect_losses(run, plain, f32_tolerance);
+}
+
+TEST_P(WholeStep, OnTheFastestBackendsTheLossesAreTheSame) {
+  Way across = way();
+  across.steps = Steps::of_the_fastest;
+  for (const golden::Run& run : short_runs()) {
+    expect_losses(run, across, f32_tolerance);
+    if (run.name == "lenet5_sgd") {
+      EXPECT_EQ(Trained(run, across).choices() > 0, GetParam().purpose == Purpose::speed);
+    }
+  }
 }
 
 // Rounding errors grow as training goes on: the measure is what one unit in the last place of the initial weights does.

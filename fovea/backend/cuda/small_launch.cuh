@@ -31,9 +31,10 @@ void small_launch(const SmallLaunch& launch, const SmallGrid& grid, Dependent de
   config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
   config.blockDim = dim3(static_cast<unsigned>(grid.threads));
   config.dynamicSmemBytes = static_cast<size_t>(grid.bytes);
-  config.stream = launch.stream;
+  config.stream = handle_of(*launch.stream);
   config.attrs = &attribute;
-  config.numAttrs = dependent == Dependent::yes && launch.device.launches == Dependent::yes ? 1 : 0;
+  const bool may_be_dependent = launch.device.launches == Dependent::yes && launch.stream->dependent_launches() == DependentLaunches::on;
+  config.numAttrs = dependent == Dependent::yes && may_be_dependent ? 1 : 0;
   check_cuda(cudaLaunchKernelEx(&config, kernel, job), "cudaLaunchKernelEx");
 }
 

@@ -67,7 +67,7 @@ class SmallForward final : public Kernel {
     job_.stage[job_.stages - 1].y = buffers.out[0].data;
   }
   void run(Stream& stream) override {
-    launch_.stream = handle_of(stream);
+    launch_.stream = &stream;
     run_small_forward(job_, launch_);
   }
 
@@ -122,7 +122,7 @@ class SmallTraining final : public Kernel {
   }
 
   void run(Stream& stream) override {
-    launch_.stream = handle_of(stream);
+    launch_.stream = &stream;
     run_small_forward(jobs_.forward, launch_);
     run_small_head(jobs_.head, launch_);
     if (jobs_.backward.stages > 1) run_small_backward(jobs_.backward, launch_);

@@ -7,6 +7,7 @@
 
 #include "fovea/backend/cuda/divider.h"
 #include "fovea/base/philox.h"
+#include "fovea/device/device.h"
 #include "fovea/graph/op.h"
 
 namespace fovea::cuda {
@@ -167,7 +168,7 @@ struct SmallDevice {
   Dependent launches = Dependent::no;
 };
 struct SmallLaunch {
-  cudaStream_t stream;
+  Stream* stream;
   DType dtype;
   SmallDevice device;
 };
