@@ -1,14 +1,38 @@
-// Hopper's asynchronous copies of tiles into shared memory, and the barriers that tell when they are complete. PTX ISA 8.0, "Tensor copy"
-// and "mbarrier".
+// Asynchronous copies into shared memory: of a few bytes by each thread, and Hopper's of tiles, and the barriers that tell when they are
+// complete. PTX ISA 8.0, "Tensor copy" and "mbarrier".
 #pragma once
 
 #include <cuda.h>
 
 #include <cstdint>
 
+#include "fovea/backend/cuda/dependent.cuh"
+
 namespace fovea::cuda {
 
 __device__ inline uint32_t shared_address(const void* pointer) { return static_cast<uint32_t>(__cvta_generic_to_shared(pointer)); }
+
+// Copies of some bytes by each thread, under way when these return (PTX ISA 7.0, "cp.async"); on GPUs older than compute capability 8.0
+// nothing calls them.
+template <int bytes>
+__device__ __forceinline__ void copy_async_of(unsigned char* to, const unsigned char* from) {
+  if constexpr (compiled_for >= 800)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from), "n"(bytes) : "memory");
+}
+__device__ inline void copy_sixteen(uint32_t to, const void* from, bool inside) {  // zeros where it is not
+  if constexpr (compiled_for >= 800)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0) : "memory");
+}
+__device__ inline void end_copies() {  // of a group
+  if constexpr (compiled_for >= 800) asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int groups>
+__device__ void wait_for_copies() {  // all but the last `groups`
+  if constexpr (compiled_for >= 800) asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
+}
+__device__ inline void wait_for_all_copies() {
+  if constexpr (compiled_for >= 800) asm volatile("cp.async.wait_all;" ::: "memory");
+}
 
 // A barrier in shared memory: a phase is complete when all arrivals and all announced bytes are there.
 struct Barrier {

@@ -76,34 +76,28 @@ __global__ void __launch_bounds__(block_threads, 2) moments_of_parts(NormGrid gr
   }
 }
 
+// In one pass over the parts, about the mean of the first one, which is as near to the others as they are to each other.
 __global__ void __launch_bounds__(merging_threads)
     merge_moments(Deal deal, int c, const float* __restrict__ parts, float* __restrict__ mean, float* __restrict__ variance) {
   const int channel = static_cast<int>(blockIdx.x) * merging_lanes + static_cast<int>(threadIdx.x);
   const bool exists = channel < c;
-  const float rows_inverse = 1 / static_cast<float>(deal.rows);
+  const float origin = exists ? parts[channel] : 0;
   float sum = 0, squares = 0;
   if (exists)
-#pragma unroll 4
-    for (int part = static_cast<int>(threadIdx.y); part < deal.parts; part += merging_lines)
-      sum = fmaf(static_cast<float>(deal.rows_of(part)), parts[int64_t{part} * 2 * c + channel], sum);
-  const float of_all = sum_merging_lines(sum) * rows_inverse;
-  if (exists)
-#pragma unroll 4
+#pragma unroll 8
     for (int part = static_cast<int>(threadIdx.y); part < deal.parts; part += merging_lines) {
       const float* from = parts + int64_t{part} * 2 * c + channel;
-      const float step = from[0] - of_all;
-      squares += fmaf(static_cast<float>(deal.rows_of(part)) * step, step, from[c]);
+      const float step = from[0] - origin, weighted = static_cast<float>(deal.rows_of(part)) * step;
+      sum += weighted;
+      squares += fmaf(weighted, step, from[c]);
     }
-  squares = sum_merging_lines(squares);
+  const float rows_inverse = 1 / static_cast<float>(deal.rows);
+  const float step = sum_merging_lines(sum) * rows_inverse;
+  squares = sum_merging_lines(squares) * rows_inverse;
   if (!exists || threadIdx.y > 0) return;
-  mean[channel] = of_all;
-  variance[channel] = squares * rows_inverse;
+  mean[channel] = origin + step;
+  variance[channel] = fmaxf(fmaf(-step, step, squares), 0.0f);
 }
-
-struct Normal {
-  const float *scale, *shift, *mean, *variance;
-  float epsilon;
-};
 
 // What is done to a normalised value at last: nothing or relu, which are one comparison, or another activation.
 struct Floor {
@@ -168,7 +162,8 @@ NormGrid grid_of_sums(int64_t rows, int64_t c) {
 }
 
 template <class T>
-void launch_moments(const NormGrid& grid, const T* x, const Buffers& buffers, const Launch& launch) {
+void launch_moments_of(const NormGrid& grid, const Buffers& buffers, const Launch& launch) {
+  const T* x = input_of<T>(buffers, 0);
   with_width<most_abreast<T>>(grid.width, [&](auto width) {
     moments_of_parts<width><<<grid.blocks(), grid.block(), 0, launch.stream>>>(grid, x, launch.floats());
   });
@@ -209,12 +204,20 @@ void launch_merge_moments(const Deal& deal, int c, const float* parts, const Buf
   check_launch("merge_moments");
 }
 
+void launch_moments(const BatchNormForward& op, const Buffers& buffers, const Launch& launch) {
+  with_values(require_values(op), [&]<class T>(T) { launch_moments_of<T>(grid_of_sums<T>(op.rows, op.c), buffers, launch); });
+}
+
+size_t bytes_of_moments(const BatchNormForward& op) {
+  return with_values(require_values(op), [&]<class T>(T) { return bytes_of_parts(grid_of_sums<T>(op.rows, op.c).deal, op.c); });
+}
+
 KernelPtr batch_norm_with(const BatchNormForward& op, const NormTail& tail) {
   require_countable(op, 4 * op.c);  // two sums for each part: more parts than one only where channels are few
   return with_values(require_values(op), [&]<class T>(T) {
     const NormGrid grid = grid_of_sums<T>(op.rows, op.c);
     const auto run = [tail](const BatchNormForward& o, const Buffers& buffers, const Launch& launch) {
-      launch_moments(grid_of_sums<T>(o.rows, o.c), input_of<T>(buffers, 0), buffers, launch);
+      launch_moments_of<T>(grid_of_sums<T>(o.rows, o.c), buffers, launch);
       launch_normalise<T>(o, normal_of(o, buffers), tail, 3, buffers, launch);
     };
     return kernel(std::to_string(grid.deal.parts) + " parts of the rows", op, run, bytes_of_parts(grid.deal, grid.c));

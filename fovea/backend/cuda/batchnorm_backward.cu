@@ -8,11 +8,6 @@
 namespace fovea::cuda {
 namespace {
 
-struct Normal {
-  const float *scale, *shift, *mean, *variance;
-  float epsilon;
-};
-
 // What stands between dy and the norm: nothing, relu known by its result or by the norm's input, or another activation.
 enum class Behind : uint8_t { nothing, relu_by_y, relu_by_x, activation };
 

@@ -31,6 +31,9 @@ struct NormTail {
 };
 // in: x scale shift [added]   out: y mean variance
 KernelPtr batch_norm_with(const BatchNormForward& op, const NormTail& tail);
+// With relu and the pooling behind that; nullptr where it has none of these windows.
+// in: x scale shift   out: y of the pooling, mean variance argmax
+KernelPtr batch_norm_with_pool(const BatchNormForward& op, const MaxPoolForward& pool);
 // The convolution in front as well, where it leaves the moments on its way; nullptr where it does not.
 // in: x w scale shift [added]   out: y mean variance, and what is normalised
 KernelPtr conv2d_with_batch_norm(const Conv2dForward& conv2d, const BatchNormForward& norm, const NormTail& tail);

@@ -19,7 +19,7 @@ __device__ inline void load_gradient(const DirectShape& shape, const TilePlace& 
     const int64_t from = inside ? ((int64_t{place.n} * shape.p + p) * shape.q + q) * shape.k + eight * 8 : 0;
     copy_sixteen(base + pixel * pitch + eight * 16, dy + from, inside);
   }
-  wait_for_copies();
+  wait_for_all_copies();
 }
 
 // A warp sums up 16 rows filters by 8 columns numbers of them. out: (blocks, k, groups 8).

@@ -55,11 +55,6 @@ __device__ inline void write_offsets(const DirectShape& shape, int* offsets) {
   }
 }
 
-__device__ inline void copy_sixteen(uint32_t to, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0) : "memory");
-}
-__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
 // A tile of an image with channels by eights.
 __device__ inline void load_tile(const DirectShape& shape, const TilePlace& place, const uint16_t* x, unsigned char* to) {
   const int h0 = place.p * shape.stride_h - shape.pad_top, w0 = place.q * shape.stride_w - shape.pad_left;
@@ -73,7 +68,7 @@ __device__ inline void load_tile(const DirectShape& shape, const TilePlace& plac
     const int64_t from = inside ? ((int64_t{place.n} * shape.h + h) * shape.w + w) * shape.c + pixel.remainder * 8 : 0;
     copy_sixteen(base + pixel.quotient * shape.pitch + pixel.remainder * 16, x + from, inside);
   }
-  wait_for_copies();
+  wait_for_all_copies();
 }
 
 // A tile of an image of few channels: its lines as they are, then folded.
@@ -90,7 +85,7 @@ __device__ inline void load_folded(const DirectShape& shape, const TilePlace& pl
     const bool inside = h >= 0 && h < shape.h && byte >= 0 && byte < line_bytes;
     copy_sixteen(base + i * 16, image + (inside ? int64_t{h} * line_bytes + byte : 0), inside);
   }
-  wait_for_copies();
+  wait_for_all_copies();
   __syncthreads();
   const int used = shape.s * shape.c, skipped = (first_byte - first_piece) / 2;
   for (int i = static_cast<int>(threadIdx.x); i < shape.rows * shape.columns * (shape.line / 8); i += direct_threads) {

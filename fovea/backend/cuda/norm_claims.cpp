@@ -101,6 +101,39 @@ std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
   return claim;
 }
 
+// Whether nobody reads y but the pooling and the gradient of relu, for which the norm's input does.
+bool is_read_by_pooling_alone(const Neighbours& around, const Node& norm, const Node& pooling) {
+  const ValueId y = pooling.in[0];
+  const int uses = around.uses[static_cast<size_t>(y)];
+  if (uses != 2) return uses == 1;
+  const std::span<const Node> nodes = around.graph.nodes;
+  for (size_t i = 0; i + 1 < nodes.size(); ++i)
+    if (std::holds_alternative<ActivationBackward>(nodes[i].op) && nodes[i].in[0] == y) {
+      const std::optional<Claim> backward = activation_and_norm_backward({around.graph, nodes.subspan(i), around.uses});
+      return backward && backward->in[0] == norm.in[0];
+    }
+  return false;
+}
+
+// batch_norm relu max_pool
+std::optional<Claim> norm_with_pool(const Neighbours& around) {
+  const BatchNormForward* norm = at<BatchNormForward>(around, 0);
+  const ActivationForward* relu = at<ActivationForward>(around, 1);
+  const MaxPoolForward* pool = at<MaxPoolForward>(around, 2);
+  if (norm == nullptr || relu == nullptr || pool == nullptr || relu->activation != Activation::relu) return std::nullopt;
+  const Node &first = around.nodes[0], &second = around.nodes[1], &third = around.nodes[2];
+  if (second.in[0] != first.out[0] || !is_read_once(around, first.out[0]) || third.in[0] != second.out[0] ||
+      !is_read_by_pooling_alone(around, first, third))
+    return std::nullopt;
+  KernelPtr kernel = batch_norm_with_pool(*norm, *pool);
+  if (kernel == nullptr) return std::nullopt;
+  return Claim{.nodes = 3,
+               .name = "batch_norm+relu+max_pool",
+               .kernel = std::move(kernel),
+               .in = first.in,
+               .out = {third.out[0], first.out[1], first.out[2], third.out[1]}};
+}
+
 // Whether a value that is written again by the first node is read by the second one and by none behind it.
 bool is_read_last(const Neighbours& around, ValueId id) {
   const std::span<const Node> all(around.graph.nodes);
@@ -137,6 +170,7 @@ std::optional<Claim> data_gradient_with_relu(const Neighbours& around) {
 
 std::optional<Claim> norm_claim(const Neighbours& around) {
   if (std::optional<Claim> claim = conv2d_with_norm(around)) return claim;
+  if (std::optional<Claim> claim = norm_with_pool(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
   if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;

@@ -22,6 +22,16 @@ inline size_t bytes_of_parts(const Deal& deal, int64_t c) {
   return static_cast<size_t>(deal.parts) * 2 * static_cast<size_t>(c) * sizeof(float);
 }
 
+// What normalises a channel.
+struct Normal {
+  const float *scale, *shift, *mean, *variance;
+  float epsilon;
+};
+
+// The moments of x, input 0, over its rows, to outputs 1 and 2. Workspace: bytes_of_moments.
+void launch_moments(const BatchNormForward& op, const Buffers& buffers, const Launch& launch);
+size_t bytes_of_moments(const BatchNormForward& op);
+
 // Means and sums of squared differences from them, of parts, to mean and variance: outputs 1 and 2.
 void launch_merge_moments(const Deal& deal, int c, const float* parts, const Buffers& buffers, const Launch& launch);
 

@@ -28,19 +28,6 @@ __device__ inline Team team_of(int teams) {
   return {static_cast<int>(threadIdx.x) - team * threads, threads, team + 1};
 }
 
-template <int bytes>
-__device__ __forceinline__ void copy_async_of(unsigned char* to, const unsigned char* from) {
-  if constexpr (compiled_for >= 800)
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from), "n"(bytes) : "memory");
-}
-__device__ inline void end_copies() {
-  if constexpr (compiled_for >= 800) asm volatile("cp.async.commit_group;" ::: "memory");
-}
-template <int groups>
-__device__ void wait_for_copies() {  // all but the last `groups`
-  if constexpr (compiled_for >= 800) asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
-}
-
 // Under way when this returns, but for units of two bytes.
 __device__ inline void copy_async(const Copy& copy, const void* source, unsigned char* to, const Team& team, int images = 1) {
   const unsigned char* from = static_cast<const unsigned char*>(source);

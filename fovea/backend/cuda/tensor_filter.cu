@@ -60,7 +60,7 @@ __device__ inline void fill_stages(const Maps& maps, const Extent& extent, const
     offset[i] = make_ushort2(tap % extent.s * extent.dilation_w, tap / extent.s * extent.dilation_h);
   }
   RingPlace place;
-  for (int round = work.begin; round < work.end; ++round, place.advance<Shape::stages>()) {
+  for (int round = work.begin; round < work.end; ++round, place.advance(Shape::stages)) {
     const int3 at = extent.windows.begin(round * stage_pixels);
     unsigned char* stage = memory + place.stage * Shape::stage_bytes;
     Barrier& full = ring.full[place.stage];
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(BlockShape<groups, columns, box>::threads, Blo
 #pragma unroll
   for (int i = 0; i < columns / 2; ++i) d[i] = 0;
   RingPlace place;
-  for (int round = work.begin; round < work.end; ++round, place.advance<stages>()) {
+  for (int round = work.begin; round < work.end; ++round, place.advance(stages)) {
     ring.full[place.stage].wait(place.parity);
     const unsigned char* gradient = memory + place.stage * Shape::stage_bytes + warp / 4 * Shape::gradient_box_bytes;
     const unsigned char* image = memory + place.stage * Shape::stage_bytes + Shape::gradient_bytes;
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(BlockShape<groups, columns, box>::threads, Blo
     wgmma_commit();
     if (round > work.begin) {
       wgmma_wait<1>();  // the stage before is read
-      if (threadIdx.x % group_threads == 0) ring.empty[place.before<stages>()].arrive();
+      if (threadIdx.x % group_threads == 0) ring.empty[place.before(stages)].arrive();
     }
   }
   wgmma_wait<0>();

@@ -77,11 +77,11 @@ struct WindowOrder {
 };
 
 // A ring of stages in shared memory: one thread fills them by copies, every warp group reads them.
-template <int stages>
+template <int most>
 struct Ring {
-  Barrier full[stages], empty[stages];
+  Barrier full[most], empty[most];
 
-  __device__ void init(int readers) {
+  __device__ void init(int readers, int stages = most) {
     for (int i = 0; i < stages; ++i) {
       full[i].init(1);
       empty[i].init(readers);
@@ -93,17 +93,13 @@ struct RingPlace {
   int stage = 0;
   uint32_t parity = 0;
 
-  template <int stages>
-  __device__ void advance() {
+  __device__ void advance(int stages) {
     if (++stage == stages) {
       stage = 0;
       parity ^= 1;
     }
   }
-  template <int stages>
-  __device__ int before() const {
-    return stage == 0 ? stages - 1 : stage - 1;
-  }
+  __device__ int before(int stages) const { return stage == 0 ? stages - 1 : stage - 1; }
 };
 
 }  // namespace fovea::cuda
