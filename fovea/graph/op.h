@@ -76,7 +76,7 @@ struct Window {
 
 struct Conv2dShape {
   int64_t n = 1, h = 1, w = 1, c = 1, k = 1;
-  Window window;
+  Window window = {};
   int64_t groups = 1;
 
   int64_t p() const { return window.output_h(h); }

@@ -71,7 +71,7 @@ stage "doctor" "$build/fovea" doctor
 stage "backend: table and random shapes" "$build/backend_tests" --gtest_filter='*cuda*:CudaBackend*:OpCases*'
 stage "study: claims, part by part" "$build/study_tests" --gtest_filter='Diff.Finds*'
 stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
-stage "plan: claims and their parts" "$build/plan_tests" --gtest_filter='*NormClaims*:*PooledConv2d*'
+stage "plan: claims and their parts" "$build/plan_tests" --gtest_filter='*NormClaims*:*Conv2dClaims*'
 stage "train: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cuda*:Backends.*:*SmallNet*'
 stage "train: NaN and infinity" "$build/train_tests" --gtest_filter='*NonFiniteValues*cuda*'
 stage "train: precisions" "$build/train_tests" --gtest_filter='*PrecisionTest*cuda*'

@@ -4,13 +4,34 @@
 #include "fovea/backend/cuda/claims.h"
 #include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/floats.cuh"
-#include "fovea/backend/cuda/norm_parts.h"
+#include "fovea/backend/cuda/norm_rows.cuh"
 #include "fovea/backend/cuda/pool_cells.h"
 
 namespace fovea::cuda {
 namespace {
 
 constexpr int lines_per_thread = 4;
+
+template <class T>
+__device__ uint16_t bits_of(T value) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+template <class T>
+__device__ T of_bits(uint16_t bits) {
+  T value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// All of them in one access.
+template <int width, class T>
+__device__ void move(const T (&values)[width], T* to) {
+  typename Access<width * sizeof(T)>::Type bits;
+  __builtin_memcpy(&bits, values, sizeof bits);
+  *reinterpret_cast<decltype(bits)*>(to) = bits;
+}
 
 struct PoolSizes {
   int h, w, c, p, q, stride, pad_top, pad_left;
@@ -32,7 +53,56 @@ struct PoolSizes {
         by_strips(strips) {}
 };
 
-// A thread pools some channels of a column, line by line. Padding is never the largest, and of equal values the first one is.
+// The largest of some values and the first place where it stands. Values are at least 0, so that their bits order them, NaN above all
+// others: of 16-bit numbers value and place are one number.
+template <int width, class T>
+struct Largest {
+  static_assert(sizeof(T) == 2);
+  uint32_t keys[width] = {};
+
+  __device__ void add(int place, const float (&values)[width]) {
+    const uint32_t rest = 0xFF - static_cast<uint32_t>(place);  // earlier places are larger
+#pragma unroll
+    for (int j = 0; j < width; j += 2) {
+      const T low = narrowed<T>(values[j]), high = narrowed<T>(values[j + 1]);
+      keys[j] = max(keys[j], (static_cast<uint32_t>(bits_of(low)) & 0x7FFF) << 16 | rest);  // -0 is 0
+      keys[j + 1] = max(keys[j + 1], (static_cast<uint32_t>(bits_of(high)) & 0x7FFF) << 16 | rest);
+    }
+  }
+  __device__ void store(T* y, uint8_t* argmax) const {
+    T values[width];
+    uint8_t places[width];
+#pragma unroll
+    for (int j = 0; j < width; ++j) {
+      values[j] = of_bits<T>(static_cast<uint16_t>(keys[j] >> 16));
+      places[j] = keys[j] == 0 ? 0 : static_cast<uint8_t>(0xFF - (keys[j] & 0xFF));  // 0: a window of padding alone
+    }
+    move(values, y);
+    move(places, argmax);
+  }
+};
+template <int width>
+struct Largest<width, float> {
+  float values_[width] = {};
+  uint8_t places[width] = {};
+  bool any = false;
+
+  __device__ void add(int place, const float (&values)[width]) {
+#pragma unroll
+    for (int j = 0; j < width; ++j) {
+      const bool replaces = !any || (!(values[j] <= values_[j]) && !isnan(values_[j]));
+      values_[j] = replaces ? values[j] : values_[j];
+      places[j] = replaces ? static_cast<uint8_t>(place) : places[j];
+    }
+    any = true;
+  }
+  __device__ void store(float* y, uint8_t* argmax) const {
+    move(values_, y);
+    move(places, argmax);
+  }
+};
+
+// A thread pools some channels of a column, line by line. Padding is never the largest.
 template <int extent, int width, class T>
 __global__ void __launch_bounds__(block_threads)
     normalise_and_pool(PoolSizes sizes, Normal normal, const T* __restrict__ x, T* __restrict__ y, uint8_t* __restrict__ argmax) {
@@ -51,34 +121,29 @@ __global__ void __launch_bounds__(block_threads)
   const T* image = x + int64_t{strip.quotient} * sizes.h * sizes.w * sizes.c + c;
   const int last = min(sizes.p, (strip.remainder + 1) * lines_per_thread);
   for (int p = strip.remainder * lines_per_thread; p < last; ++p) {
-    float largest[width];
-    uint8_t places[width] = {};
+    Largest<width, T> largest;
+    RowPiece<width, T> pieces[extent * extent];
+    const auto inside = [&](int i) {
+      const int h = p * sizes.stride - sizes.pad_top + i / extent, w = first_w + i % extent;
+      return static_cast<unsigned>(h) < static_cast<unsigned>(sizes.h) && static_cast<unsigned>(w) < static_cast<unsigned>(sizes.w);
+    };
 #pragma unroll
-    for (int j = 0; j < width; ++j) largest[j] = -1;  // below all that relu gives
+    for (int i = 0; i < extent * extent; ++i)
+      if (inside(i)) pieces[i].load(image + ((p * sizes.stride - sizes.pad_top + i / extent) * sizes.w + first_w + i % extent) * sizes.c);
 #pragma unroll
     for (int i = 0; i < extent * extent; ++i) {
-      const int h = p * sizes.stride - sizes.pad_top + i / extent, w = first_w + i % extent;
-      if (static_cast<unsigned>(h) >= static_cast<unsigned>(sizes.h) || static_cast<unsigned>(w) >= static_cast<unsigned>(sizes.w))
-        continue;
+      if (!inside(i)) continue;
       float values[width];
-      copy<width>(image + (h * sizes.w + w) * sizes.c, values);
+      pieces[i].widen(values);
 #pragma unroll
       for (int j = 0; j < width; ++j) {
         const float sum = fmaf(values[j] - mean[j], factor[j], shift[j]);
-        const float value = widened(narrowed<T>(sum <= 0 ? 0 : sum));  // NaN stays NaN
-        const bool replaces = !(value <= largest[j]) && !isnan(largest[j]);
-        largest[j] = replaces ? value : largest[j];
-        places[j] = replaces ? static_cast<uint8_t>(i) : places[j];
+        values[j] = sum <= 0 ? 0 : sum;  // NaN stays NaN
       }
+      largest.add(i, values);
     }
     const int64_t to = ((int64_t{strip.quotient} * sizes.p + p) * sizes.q + pixel.quotient) * sizes.c + c;
-#pragma unroll
-    for (int j = 0; j < width; ++j) largest[j] = largest[j] < 0 ? 0 : largest[j];  // of a window of padding alone
-    put<width>(largest, y + to);
-    using Places = typename Access<width>::Type;
-    Places bits;
-    __builtin_memcpy(&bits, places, sizeof bits);
-    *reinterpret_cast<Places*>(argmax + to) = bits;
+    largest.store(y + to, argmax + to);
   }
 }
 

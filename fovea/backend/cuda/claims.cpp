@@ -54,6 +54,25 @@ std::optional<Claim> activation_with_bias_backward(const Neighbours& around) {
                .out = {first.out[0], second.out[0]}};
 }
 
+// conv2d_backward_data relu_backward bias_backward, where the first gradient is for the second one alone
+std::optional<Claim> data_gradient_behind_bias(const Neighbours& around) {
+  const Conv2dBackwardData* conv2d = at<Conv2dBackwardData>(around, 0);
+  const ActivationBackward* relu = at<ActivationBackward>(around, 1);
+  const BiasBackward* bias = at<BiasBackward>(around, 2);
+  if (conv2d == nullptr || relu == nullptr || bias == nullptr || relu->activation != Activation::relu || relu->into == Into::add ||
+      conv2d->into == Into::add)
+    return std::nullopt;
+  const Node &first = around.nodes[0], &second = around.nodes[1], &third = around.nodes[2];
+  if (second.in[1] != first.out[0] || !is_read_once(around, first.out[0]) || third.in[0] != second.out[0]) return std::nullopt;
+  KernelPtr kernel = data_gradient_with_relu_and_bias(*conv2d, *bias);
+  if (kernel == nullptr) return std::nullopt;
+  return Claim{.nodes = 3,
+               .name = "conv2d_backward_data+relu_backward+bias_backward",
+               .kernel = std::move(kernel),
+               .in = {first.in[0], first.in[1], second.in[0]},
+               .out = {second.out[0], third.out[0]}};
+}
+
 // The node that pools with these places of the maxima.
 const Node* pooling_with(const graph::Graph& graph, ValueId argmax) {
   for (const Node& node : graph.nodes)
@@ -142,6 +161,7 @@ std::optional<Claim> CudaBackend::claim(const Neighbours& around, const Limits& 
   if (std::optional<Claim> claim = product_with_bias(around, conv2d_with_bias, "conv2d")) return claim;
   if (std::optional<Claim> claim = product_with_bias(around, linear_with_bias, "linear")) return claim;
   if (std::optional<Claim> claim = norm_claim(around)) return claim;
+  if (std::optional<Claim> claim = data_gradient_behind_bias(around)) return claim;
   if (std::optional<Claim> claim = activation_with_bias_backward(around)) return claim;
   if (std::optional<Claim> claim = pool_with_activation_and_bias_backward(around)) return claim;
   using Softmax = SoftmaxCrossEntropyForward;

@@ -19,6 +19,9 @@ KernelPtr pooled_conv2d(const Conv2dForward& conv2d, std::optional<Activation> a
 // in: y dy of the activation   out: its dx, db
 inline float slope_of(const ActivationBackward& op) { return op.activation == Activation::leaky_relu ? op.slope : 0; }
 KernelPtr activation_and_bias_backward(const ActivationBackward& activation, const BiasBackward& bias);
+// The same with the convolution behind the activation, relu, whose gradient by the image is for it alone; nullptr where the tensor cores do
+// not take it. in: dy w of the convolution, y of relu   out: dx of relu, db
+KernelPtr data_gradient_with_relu_and_bias(const Conv2dBackwardData& op, const BiasBackward& bias);
 // The same with a max pooling behind the activation, of `slope`; where has_cells.
 // in: dy argmax y of the pooling   out: dx of the activation, db
 KernelPtr pool_activation_and_bias_backward(const MaxPoolBackward& op, float slope, Into into_bias);

@@ -11,6 +11,8 @@ struct DirectOutput {
   void* y;
   const float* bias;
   bool relu;
+  const void* relu_y;  // of the relu whose gradient y becomes; nullptr: of none
+  float* totals;       // with it: of what a block writes, over its pixels: (blocks, k)
 };
 
 // Filters as lines of the contraction (tap, channel), zeros where there are none.
@@ -54,13 +56,35 @@ __device__ __forceinline__ void multiply_tile(const DirectShape& shape, int firs
   }
 }
 
+// Eight gradients at a place, where relu let its input through, added to their totals.
+template <class T>
+__device__ __forceinline__ uint4 through_relu(uint4 dy, uint4 y, float (&totals)[8]) {
+  uint32_t pairs[4] = {dy.x & ~zero_mask(y.x, T()), dy.y & ~zero_mask(y.y, T()), dy.z & ~zero_mask(y.z, T()), dy.w & ~zero_mask(y.w, T())};
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const float2 pair = floats_of(pairs[j], T());
+    totals[2 * j] += pair.x;
+    totals[2 * j + 1] += pair.y;
+  }
+  return make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+}
+
 // 16 pixels by 8 columns filters through the warp's own piece of shared memory, so that memory sees 16 bytes at a time.
 template <class T, int columns>
 __device__ __forceinline__ void store_pixels(const DirectShape& shape, const DirectOutput& out, const TilePlace& place, int first_pixel,
-                                             const float (&d)[columns][4], const float* bias, unsigned char* staging) {
-  constexpr int pitch = columns * 16 + 16;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  T* y = static_cast<T*>(out.y);
+                                             const float (&d)[columns][4], const float* bias, unsigned char* staging, float (&totals)[8]) {
+  constexpr int pitch = columns * 16 + 16, pieces = matrix_pixels * columns / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, eight = lane % columns;
+  int64_t to[pieces];
+  uint4 relu_y[pieces];
+#pragma unroll
+  for (int i = 0; i < pieces; ++i) {
+    const Divided at = shape.by_tile_w.divide(first_pixel + (lane + 32 * i) / columns);
+    const int p = place.p + at.quotient, q = place.q + at.remainder;
+    to[i] = p < shape.p && q < shape.q && eight * 8 < shape.k ? ((int64_t{place.n} * shape.p + p) * shape.q + q) * shape.k + eight * 8 : -1;
+    relu_y[i] = make_uint4(0, 0, 0, 0);
+    if (out.relu_y != nullptr && to[i] >= 0) relu_y[i] = *reinterpret_cast<const uint4*>(static_cast<const T*>(out.relu_y) + to[i]);
+  }
 #pragma unroll
   for (int j = 0; j < columns; ++j) {
     const int k = j * 8 + lane % 4 * 2;
@@ -76,15 +100,30 @@ __device__ __forceinline__ void store_pixels(const DirectShape& shape, const Dir
   }
   __syncwarp();
 #pragma unroll
-  for (int i = lane; i < matrix_pixels * columns; i += 32) {
-    const int pixel = i / columns, eight = i % columns;
-    const Divided at = shape.by_tile_w.divide(first_pixel + pixel);
-    const int p = place.p + at.quotient, q = place.q + at.remainder;
-    if (p >= shape.p || q >= shape.q || eight * 8 >= shape.k) continue;
-    uint4* to = reinterpret_cast<uint4*>(y + ((int64_t{place.n} * shape.p + p) * shape.q + q) * shape.k + eight * 8);
-    *to = *reinterpret_cast<const uint4*>(staging + pixel * pitch + eight * 16);
+  for (int i = 0; i < pieces; ++i) {
+    if (to[i] < 0) continue;
+    uint4 outputs = *reinterpret_cast<const uint4*>(staging + (lane + 32 * i) / columns * pitch + eight * 16);
+    if (out.relu_y != nullptr) outputs = through_relu<T>(outputs, relu_y[i], totals);
+    *reinterpret_cast<uint4*>(static_cast<T*>(out.y) + to[i]) = outputs;
   }
   __syncwarp();
+}
+
+// Of all threads of the block, in the order of the warps. A thread's eight filters begin at 8 (lane % columns).
+template <int columns>
+__device__ void store_totals(const DirectShape& shape, float* to, float (&totals)[8], float* of_warps) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    for (int offset = 16; offset >= columns; offset /= 2) totals[j] += __shfl_xor_sync(~0u, totals[j], offset);
+    if (lane < columns) of_warps[(warp * columns + lane) * 8 + j] = totals[j];
+  }
+  __syncthreads();
+  const int k = static_cast<int>(threadIdx.x);
+  if (k >= shape.k) return;
+  float sum = 0;
+  for (int i = 0; i < direct_warps; ++i) sum += of_warps[i * columns * 8 + k];
+  to[int64_t{blockIdx.x} * shape.k + k] = sum;
 }
 
 template <class T, int matrices, int columns>
@@ -102,6 +141,7 @@ __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_c
   for (int k = static_cast<int>(threadIdx.x); k < columns * 8; k += direct_threads)
     bias[k] = out.bias != nullptr && k < shape.k ? out.bias[k] : 0.0f;
   const int per_block = direct_warps * matrices * matrix_pixels;
+  float totals[8] = {};
   for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += static_cast<int>(gridDim.x)) {
     const TilePlace place(shape, tile);
     __syncthreads();
@@ -112,9 +152,12 @@ __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_c
       multiply_tile<T, matrices, columns>(shape, first, shared_address(image), shared_address(filters), offsets, d);
 #pragma unroll
       for (int t = 0; t < matrices; ++t)
-        store_pixels<T, columns>(shape, out, place, first + t * matrix_pixels, d[t], bias, staging_all + warp * staging_bytes);
+        store_pixels<T, columns>(shape, out, place, first + t * matrix_pixels, d[t], bias, staging_all + warp * staging_bytes, totals);
     }
   }
+  if (out.totals == nullptr) return;
+  __syncthreads();
+  store_totals<columns>(shape, out.totals, totals, reinterpret_cast<float*>(staging_all));
 }
 
 // ---- host ----
@@ -136,7 +179,15 @@ class DirectKernel final : public Kernel {
   void bind(Buffers buffers, void*) override {
     x_ = input_of<uint16_t>(buffers, ends_.image);
     w_ = input_of<uint16_t>(buffers, ends_.filter);
-    out_ = {buffers.out[0].data, ends_.bias ? input(buffers, 2) : nullptr, ends_.relu};
+    out_ = {.y = buffers.out[0].data,
+            .bias = ends_.bias ? input(buffers, 2) : nullptr,
+            .relu = ends_.relu,
+            .relu_y = ends_.relu_behind ? buffers.in[2].data : nullptr,
+            .totals = ends_.totals ? output(buffers, 1) : nullptr};
+  }
+  int blocks() const {
+    const int bytes = shared_bytes_of(shape_, columns());
+    return std::min(shape_.tiles, planned_multiprocessors * std::clamp(shared_bytes_per_sm / (bytes + 1024), 1, 2));
   }
   void run(Stream& stream) override {
     if (dtype_ == DType::bf16)
@@ -146,9 +197,10 @@ class DirectKernel final : public Kernel {
   }
 
  private:
+  int columns() const { return shape_.k <= 32 ? 4 : 8; }
   template <class T>
   void launch(cudaStream_t stream) {
-    if (shape_.k <= 32)
+    if (columns() == 4)
       launch_tiles<T, 4, 4>(stream);
     else
       launch_tiles<T, 2, 8>(stream);
@@ -162,10 +214,8 @@ class DirectKernel final : public Kernel {
       return true;
     }();
     static_cast<void>(prepared);
-    const int bytes = shared_bytes_of(shape_, columns);
-    const int per_sm = std::clamp(shared_bytes_per_sm / (bytes + 1024), 1, 2);
-    kernel<<<static_cast<unsigned>(std::min(shape_.tiles, planned_multiprocessors * per_sm)), direct_threads, static_cast<size_t>(bytes),
-             stream>>>(shape_, x_, w_, out_);
+    kernel<<<static_cast<unsigned>(blocks()), direct_threads, static_cast<size_t>(shared_bytes_of(shape_, columns)), stream>>>(shape_, x_,
+                                                                                                                               w_, out_);
     check_launch("direct_tiles");
   }
 
@@ -177,7 +227,7 @@ class DirectKernel final : public Kernel {
 };
 
 // `image`: what slides under the window; for the gradient by the image that of the outputs.
-KernelPtr direct_kernel(const Conv2dShape& image, bool transposed, DType dtype, const Ends& ends) {
+std::unique_ptr<DirectKernel> direct_kernel(const Conv2dShape& image, bool transposed, DType dtype, const Ends& ends) {
   std::optional<DirectShape> shape = direct_shape(image);
   if (!shape) return nullptr;
   shape->transposed = transposed;
@@ -251,7 +301,9 @@ KernelPtr direct_on_tensor_cores(const Conv2dForward& op, const Ends& ends) {
   return direct_kernel(op.shape, false, op.types.x, ends);
 }
 
-KernelPtr direct_on_tensor_cores(const Conv2dBackwardData& op) {
+namespace {
+
+std::unique_ptr<DirectKernel> direct_data_kernel(const Conv2dBackwardData& op, const Ends& ends) {
   const Window& window = op.shape.window;
   if (op.into == Into::add || window.stride_h != 1 || window.stride_w != 1 || window.pad_top >= window.r || window.pad_left >= window.s ||
       window.pad_bottom >= window.r || window.pad_right >= window.s)
@@ -266,7 +318,17 @@ KernelPtr direct_on_tensor_cores(const Conv2dBackwardData& op) {
   backward.window.pad_left = window.s - 1 - window.pad_left;
   backward.window.pad_right = window.s - 1 - window.pad_right;
   if (!suits_direct(backward, op.types) || backward.c % 8 != 0 || !has_few_channels(backward)) return nullptr;
-  return direct_kernel(backward, true, op.types.x, {});
+  return direct_kernel(backward, true, op.types.x, ends);
+}
+
+}  // namespace
+
+KernelPtr direct_on_tensor_cores(const Conv2dBackwardData& op) { return direct_data_kernel(op, {}); }
+
+KernelWithTotals direct_with_relu_and_totals(const Conv2dBackwardData& op) {
+  std::unique_ptr<DirectKernel> kernel = direct_data_kernel(op, {.relu_behind = true, .totals = true});
+  const int parts = kernel == nullptr ? 0 : kernel->blocks();
+  return {std::move(kernel), parts};
 }
 
 }  // namespace fovea::cuda

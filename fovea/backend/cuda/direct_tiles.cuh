@@ -17,13 +17,13 @@ FOVEA_HOST_DEVICE constexpr int odd_pitch(int bytes) { return bytes / 16 % 2 == 
 // Images (n, h, w, c), outputs (n, p, q, k); a tile is tile_h x tile_w outputs.
 struct DirectShape {
   int n, h, w, c, p, q, k, r, s, stride_h, stride_w, pad_top, pad_left;
-  int tile_h, tile_w, tiles_h, tiles_w, tiles;
-  bool folded;              // a pixel in shared memory holds the channels of the s pixels under a line of the window
-  bool transposed;          // filters are (c, r, s, k) and stand on their heads: the gradient by the image
-  int rows, columns, line;  // pixels of a tile with its border, channels of each
-  int pitch, filter_pitch;  // bytes from pixel to pixel and from filter to filter
-  int raw_bytes;            // of a line of the image as it is, for folding
-  Divider by_tiles_w, by_tiles_h, by_columns, by_eights, by_tile_w, by_line, by_raw;
+  int tile_h = 0, tile_w = 0, tiles_h = 0, tiles_w = 0, tiles = 0;
+  bool folded = false;                  // a pixel in shared memory holds the channels of the s pixels under a line of the window
+  bool transposed = false;              // filters are (c, r, s, k) and stand on their heads: the gradient by the image
+  int rows = 0, columns = 0, line = 0;  // pixels of a tile with its border, channels of each
+  int pitch = 0, filter_pitch = 0;      // bytes from pixel to pixel and from filter to filter
+  int raw_bytes = 0;                    // of a line of the image as it is, for folding
+  Divider by_tiles_w = {}, by_tiles_h = {}, by_columns = {}, by_eights = {}, by_tile_w = {}, by_raw = {};
 
   FOVEA_HOST_DEVICE int taps() const { return folded ? r : r * s; }
   FOVEA_HOST_DEVICE int groups() const { return taps() * line / 8; }

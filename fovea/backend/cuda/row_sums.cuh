@@ -92,9 +92,9 @@ __global__ void __launch_bounds__(block_threads)
   for (int j = 0; j < width; ++j) to[j] = grid.parts == 1 && into == Into::add ? to[j] + sums[j] : sums[j];
 }
 
-constexpr int adding_columns = 8, adding_lines = block_threads / adding_columns;
+constexpr int adding_columns = 8, adding_lines = 128, adding_threads = adding_columns * adding_lines;
 
-inline __global__ void __launch_bounds__(block_threads) add_row_sums(const float* parts, int count, int c, Into into, float* sums) {
+inline __global__ void __launch_bounds__(adding_threads) add_row_sums(const float* parts, int count, int c, Into into, float* sums) {
   __shared__ float of_lines[adding_lines][adding_columns];
   const int column = static_cast<int>(blockIdx.x) * adding_columns + static_cast<int>(threadIdx.x), line = static_cast<int>(threadIdx.y);
   float sum = 0;
@@ -114,15 +114,18 @@ inline size_t row_sums_bytes(const RowGrid& grid) {
   return grid.parts == 1 ? 0 : static_cast<size_t>(grid.parts) * static_cast<size_t>(grid.c) * sizeof(float);
 }
 
+inline void launch_add_row_sums(const float* parts, int count, int c, Into into, float* sums, cudaStream_t stream) {
+  add_row_sums<<<blocks_of_each(c, adding_columns), dim3(adding_columns, adding_lines), 0, stream>>>(parts, count, c, into, sums);
+  check_launch("add_row_sums");
+}
+
 // workspace: row_sums_bytes
 template <class Source>
 void launch_row_sums(const Source& source, const RowGrid& grid, Into into, float* sums, const Launch& launch) {
   sum_rows<<<grid.blocks(), grid.block(), 0, launch.stream>>>(source, grid, into, grid.parts == 1 ? sums : launch.floats());
   check_launch("sum_rows");
   if (grid.parts == 1) return;
-  add_row_sums<<<blocks_of_each(grid.c, adding_columns), dim3(adding_columns, adding_lines), 0, launch.stream>>>(
-      launch.floats(), grid.parts, grid.c, into, sums);
-  check_launch("add_row_sums");
+  launch_add_row_sums(launch.floats(), grid.parts, grid.c, into, sums, launch.stream);
 }
 
 }  // namespace fovea::cuda

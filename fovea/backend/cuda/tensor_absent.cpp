@@ -11,6 +11,7 @@ KernelPtr on_tensor_cores(const LinearBackwardData&) { return nullptr; }
 KernelPtr on_tensor_cores(const LinearBackwardFilter&) { return nullptr; }
 KernelPtr on_tensor_cores_with_bias(const Conv2dForward&, std::optional<Activation>) { return nullptr; }
 KernelPtr on_tensor_cores_with_bias(const LinearForward&, std::optional<Activation>) { return nullptr; }
+KernelWithTotals on_tensor_cores_with_relu_and_totals(const Conv2dBackwardData&) { return {}; }
 KernelPtr on_tensor_cores_with_relu(const Conv2dBackwardData&) { return nullptr; }
 MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward&) { return {}; }
 

@@ -11,10 +11,12 @@ namespace {
 constexpr int stage_contraction = 64;  // elements of the contraction that a stage holds
 constexpr int chunk = 64;              // pixels that are written at a time
 constexpr int pieces = chunk / 16;     // of eight filters that a thread writes of them
-constexpr int most_stages = 8;
+
+// Whether the sums meet something in memory before they are written.
+enum class Ending : uint8_t { plain, meets };
 
 // What a block works on: groups x 64 filters, `pixels` pixels, channels in boxes of `box`.
-template <int groups, int pixels, int box>
+template <int groups, int pixels, int box, Ending ending>
 struct BlockShape {
   static constexpr int boxes = stage_contraction / box;
   static constexpr int filter_box_bytes = group_rows * box * 2, image_box_bytes = pixels * box * 2;
@@ -22,12 +24,9 @@ struct BlockShape {
   static constexpr int stage_bytes = filter_bytes + boxes * image_box_bytes;
   static constexpr int chunk_bytes = chunk * group_rows * 2;
   static constexpr int blocks_per_sm = groups == 1 ? 2 : 1;
-  static constexpr int all_bytes = shared_bytes_per_sm / blocks_per_sm - 1024;
-  // Of chunks that a group has in shared memory.
-  static constexpr int chunks = 2, chunks_that_meet = 2 * groups;
-  static constexpr int stages_beside(int count) {
-    return std::min(most_stages, (all_bytes - pattern_bytes - groups * count * chunk_bytes) / stage_bytes);
-  }
+  static constexpr int bytes = shared_bytes_per_sm / blocks_per_sm - 1024;
+  static constexpr int chunks = ending == Ending::meets ? 2 * groups : 1;  // that a group has in shared memory
+  static constexpr int stages = std::min(8, (bytes - pattern_bytes - groups * chunks * chunk_bytes) / stage_bytes);
   static constexpr int threads = groups * group_threads + 32;
 };
 
@@ -42,7 +41,6 @@ struct Extent {
   int boxes;  // for all taps
   int m, tiles_m, tiles;
   int parts, rounds_per_part;  // of the sum, in stages
-  int stages;
 };
 
 struct Destination {
@@ -51,6 +49,7 @@ struct Destination {
   float* moments;      // of parts of the pixels, a tile each: (parts, 2, m); nullptr: nobody asks for them
   const void* before;  // what the sums are added to, lying as data does; nullptr: nothing
   const void* relu_y;  // of the relu whose gradient they become, likewise; nullptr: of none
+  float* totals;       // of what is written, over the pixels of a tile: (tiles, m); nullptr: nobody asks for them
   bool relu;
   bool in_order;  // window i goes to pixel i
   PatchProduct::Places places;
@@ -142,22 +141,22 @@ struct Transposition {
                  : "r"(matrix_row(which, j))
                  : "memory");
   }
-  __device__ uint4& own_piece(int which, int i) const { return *reinterpret_cast<uint4*>(piece(which, thread / 8 + 16 * i, thread % 8)); }
+  __device__ int own_pixel(int i) const { return thread / 8 + 16 * i; }
+  __device__ int own_filter() const { return thread % 8 * 8; }
+  __device__ uint4& own_piece(int which, int i) const { return *reinterpret_cast<uint4*>(piece(which, own_pixel(i), thread % 8)); }
 };
 
-// Where a thread's piece i of the chunk of pixels from `first` on lies in memory; -1: beyond the last pixel or filter.
-__device__ inline int64_t place_of(const Extent& extent, const Destination& to, const Work& work, int first, int thread, int i) {
-  const int at = work.first_pixel + first + thread / 8 + 16 * i, m = work.m0 + thread % 8 * 8;
+// Where a thread's piece of pixel `at` lies in memory; -1: beyond the last pixel or filter.
+__device__ __forceinline__ int64_t place_of(const Extent& extent, const Destination& to, int at, int m) {
   return at < extent.windows.count && m < extent.m ? to.pixel(extent.windows, at) * extent.m + m : -1;
 }
 
-// What sums meet in memory, on its way into shared memory: asked for up to two chunks ahead of them, beyond the end of a tile. A slot is a
-// chunk of what they are added to, which becomes their place, and one of what relu gave. A thread reads its own pieces last, and alone, so
-// that it may ask for the next ones there. The gradient by the image of 256 x 56 x 56 x 256 through a 1 x 1 convolution to 64 channels,
-// with relu: 1,100 us on an H100 where every piece is waited for.
+// What sums meet in memory, on its way into shared memory: asked for up to two chunks ahead of them, beyond the end of a tile. A slot, of
+// as many as there are groups, is a chunk of what they are added to, which becomes their place, and one of what relu gave. A thread reads
+// its own pieces last, and alone, so that it may ask for the next ones there. The gradient by the image of 256 x 56 x 56 x 256 through a 1
+// x 1 convolution to 64 channels, with relu: 1,100 us on an H100 where every piece is waited for.
 template <class T, int groups, int pixels, int boxes>
 struct Meeting {
-  static constexpr int slots = groups;
   const Extent& extent;
   const Destination& to;
   const Transposition& transposition;
@@ -179,9 +178,11 @@ struct Meeting {
     if (unit < extent.tiles) {
 #pragma unroll
       for (int i = 0; i < pieces; ++i) {
-        const int64_t place = place_of(extent, to, work, first, transposition.thread, i);
+        const int64_t place =
+            place_of(extent, to, work.first_pixel + first + transposition.own_pixel(i), work.m0 + transposition.own_filter());
         const int64_t from = place < 0 ? 0 : place;
-        copy_sixteen(shared_address(&transposition.own_piece(2 * slot, i)), static_cast<const T*>(to.before) + from, place >= 0);
+        if (to.before != nullptr)
+          copy_sixteen(shared_address(&transposition.own_piece(2 * slot, i)), static_cast<const T*>(to.before) + from, place >= 0);
         if (to.relu_y != nullptr)
           copy_sixteen(shared_address(&transposition.own_piece(2 * slot + 1, i)), static_cast<const T*>(to.relu_y) + from, place >= 0);
       }
@@ -193,72 +194,93 @@ struct Meeting {
       }
     }
     end_copies();  // an empty group too, so that their number tells which have arrived
-    slot = (slot + 1) % slots;
+    slot = (slot + 1) % groups;
   }
   __device__ int arrived() const {  // the slot that was asked for first
-    wait_for_copies<slots - 1>();
+    wait_for_copies<groups - 1>();
     sync_group(transposition.group);
     return slot;
   }
 };
 
-// Eight gradients, where relu let its input through.
+// Gradients where relu let its input through.
 template <class T>
-__device__ __forceinline__ uint4 through_relu(uint4 dy, uint4 y) {
-  return make_uint4(dy.x & ~zero_mask(y.x, T()), dy.y & ~zero_mask(y.y, T()), dy.z & ~zero_mask(y.z, T()), dy.w & ~zero_mask(y.w, T()));
+__device__ __forceinline__ uint32_t through_relu(uint32_t dy, uint32_t y) {
+  return dy & ~zero_mask(y, T());
 }
 
-template <class T>
-__device__ __forceinline__ void add_pairs(float* sums, const uint32_t (&v)[4]) {
+// Pairs e = 0 to 3 of two pixels: filter e % 2 of the thread's two, and after the first two pairs the next eight pixels.
+__device__ __forceinline__ int place_of_pair(int e) { return 4 * (e / 2) + 2 * (e % 2); }
+
+// The sums of two neighbouring eights of pixels on their way to shared memory.
+template <class T, Ending ending>
+__device__ __forceinline__ void finish_pairs(float* sums, const float (&bias)[2], const Destination& to, const Transposition& transposition,
+                                             int which, int j, float (&totals)[2]) {
+  uint32_t v[4];
+  if constexpr (ending == Ending::meets)
+    if (to.before != nullptr) {
+      transposition.read_pairs(which, j, v);
 #pragma unroll
-  for (int e = 0; e < 4; ++e) {
-    const float2 pair = floats_of(v[e], T());
-    sums[4 * (e / 2) + 2 * (e % 2)] += pair.x;
-    sums[4 * (e / 2) + 2 * (e % 2) + 1] += pair.y;
-  }
+      for (int e = 0; e < 4; ++e) {
+        const float2 pair = floats_of(v[e], T());
+        sums[place_of_pair(e)] += pair.x;
+        sums[place_of_pair(e) + 1] += pair.y;
+      }
+    }
+#pragma unroll
+  for (int e = 0; e < 4; ++e)
+    v[e] = pair_of(finished(sums[place_of_pair(e)] + bias[e % 2], to), finished(sums[place_of_pair(e) + 1] + bias[e % 2], to), T());
+  if constexpr (ending == Ending::meets)
+    if (to.relu_y != nullptr) {
+      uint32_t y[4];
+      transposition.read_pairs(which + 1, j, y);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        v[e] = through_relu<T>(v[e], y[e]);
+        const float2 pair = floats_of(v[e], T());
+        totals[e % 2] += pair.x + pair.y;
+      }
+    }
+  transposition.write_pairs(which, j, v);
 }
 
-template <class T, int pixels, class Met>
+template <class T, int pixels, Ending ending, class Met>
 __device__ __forceinline__ void store_outputs(float (&d)[pixels / 2], const Extent& extent, const Destination& to, const Work& work,
                                               Met& meeting) {
   const Transposition& transposition = meeting.transposition;
   T* data = static_cast<T*>(to.data);
   const int row = work.m0 + transposition.thread / 32 * 16 + transposition.thread % 32 / 4;
-  float bias[2] = {0, 0};
+  float bias[2] = {0, 0}, totals[2] = {0, 0};
   if (to.bias != nullptr)
 #pragma unroll
     for (int i = 0; i < 2; ++i)
       if (row + 8 * i < extent.m) bias[i] = to.bias[row + 8 * i];
 #pragma unroll
   for (int first = 0; first < pixels; first += chunk) {
-    const bool meets = to.before != nullptr;
-    const int which = meets ? 2 * meeting.arrived() : first / chunk % 2;
+    int which = 0;
+    if constexpr (ending == Ending::meets) which = 2 * meeting.arrived();
 #pragma unroll
-    for (int j = 0; j < 8; j += 2) {
-      uint32_t v[4];
-      float* sums = d + 4 * (first / 8 + j);
-      if (meets) {
-        transposition.read_pairs(which, j, v);
-        add_pairs<T>(sums, v);
-      }
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int at = 4 * (e / 2) + 2 * (e % 2);
-        v[e] = pair_of(finished(sums[at] + bias[e % 2], to), finished(sums[at + 1] + bias[e % 2], to), T());
-      }
-      transposition.write_pairs(which, j, v);
-    }
+    for (int j = 0; j < 8; j += 2) finish_pairs<T, ending>(d + 4 * (first / 8 + j), bias, to, transposition, which, j, totals);
     sync_group(transposition.group);
 #pragma unroll
     for (int i = 0; i < pieces; ++i) {
-      const int64_t place = place_of(extent, to, work, first, transposition.thread, i);
-      if (place < 0) continue;
-      const uint4 outputs = transposition.own_piece(which, i);
-      *reinterpret_cast<uint4*>(data + place) =
-          to.relu_y != nullptr ? through_relu<T>(outputs, transposition.own_piece(which + 1, i)) : outputs;
+      const int64_t place =
+          place_of(extent, to, work.first_pixel + first + transposition.own_pixel(i), work.m0 + transposition.own_filter());
+      if (place >= 0) *reinterpret_cast<uint4*>(data + place) = transposition.own_piece(which, i);
     }
-    if (meets) meeting.ask();
+    if constexpr (ending == Ending::meets)
+      meeting.ask();
+    else
+      sync_group(transposition.group);
   }
+  if constexpr (ending == Ending::meets)
+    if (to.totals != nullptr)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        totals[i] = sum_of_four(totals[i]);
+        if (transposition.thread % 4 == 0 && row + 8 * i < extent.m)
+          to.totals[int64_t{work.first_pixel / pixels} * extent.m + row + 8 * i] = totals[i];
+      }
 }
 
 // A part of the sums, for add_parts.
@@ -274,15 +296,15 @@ __device__ __forceinline__ void store_part(const float (&d)[pixels / 2], const E
   }
 }
 
-template <class T, int groups, int pixels, int box, Inner filter_inner>
-__global__ void __launch_bounds__(BlockShape<groups, pixels, box>::threads, BlockShape<groups, pixels, box>::blocks_per_sm)
+template <class T, int groups, int pixels, int box, Inner filter_inner, Ending ending>
+__global__ void __launch_bounds__(BlockShape<groups, pixels, box, ending>::threads, BlockShape<groups, pixels, box, ending>::blocks_per_sm)
     conv2d_tiles(const __grid_constant__ Maps maps, const __grid_constant__ Extent extent, const __grid_constant__ Destination to) {
-  using Shape = BlockShape<groups, pixels, box>;
-  const int stages = extent.stages;
+  using Shape = BlockShape<groups, pixels, box, ending>;
+  constexpr int stages = Shape::stages;
   extern __shared__ unsigned char raw[];
   unsigned char* stage_memory = first_pattern(raw);
-  __shared__ Ring<most_stages> ring;
-  if (threadIdx.x == 0) ring.init(groups, stages);
+  __shared__ Ring<stages> ring;
+  if (threadIdx.x == 0) ring.init(groups);
   __syncthreads();
   const int warp = static_cast<int>(threadIdx.x) / 32, units = extent.tiles * extent.parts;
   RingPlace place;
@@ -301,11 +323,10 @@ __global__ void __launch_bounds__(BlockShape<groups, pixels, box>::threads, Bloc
     return;
   }
   const int group = warp / 4, thread = static_cast<int>(threadIdx.x) % group_threads;
-  const bool meets = to.before != nullptr && extent.parts == 1;
-  const int chunks = meets ? Shape::chunks_that_meet : Shape::chunks;
-  const Transposition transposition = {stage_memory + stages * Shape::stage_bytes + group * chunks * Shape::chunk_bytes, group, thread};
+  const Transposition transposition = {stage_memory + stages * Shape::stage_bytes + group * Shape::chunks * Shape::chunk_bytes, group,
+                                       thread};
   Meeting<T, groups, pixels, Shape::boxes> meeting(extent, to, transposition);
-  if (meets)
+  if constexpr (ending == Ending::meets)
 #pragma unroll
     for (int slot = 0; slot < groups; ++slot) meeting.ask();
   for (int unit = static_cast<int>(blockIdx.x); unit < units; unit += static_cast<int>(gridDim.x)) {
@@ -332,10 +353,10 @@ __global__ void __launch_bounds__(BlockShape<groups, pixels, box>::threads, Bloc
       float* moments = to.moments + int64_t{work.first_pixel / pixels} * 2 * extent.m;
       store_moments<T, pixels>(d, {moments, extent.m, work.m0, min(pixels, extent.windows.count - work.first_pixel)}, thread);
     }
-    if (extent.parts > 1)
+    if (ending == Ending::plain && extent.parts > 1)
       store_part<pixels>(d, extent, to, work, thread);
     else
-      store_outputs<T, pixels>(d, extent, to, work, meeting);
+      store_outputs<T, pixels, ending>(d, extent, to, work, meeting);
   }
 }
 
@@ -366,21 +387,23 @@ __global__ void __launch_bounds__(block_threads)
   for (int j = 0; j < 8; ++j) sums[j] = finished(sums[j] + (to.bias != nullptr ? to.bias[m + j] : 0.0f), to);
 #pragma unroll
   for (int j = 0; j < 4; ++j) pairs[j] = pair_of(sums[2 * j], sums[2 * j + 1], T());
-  const uint4 outputs = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
-  const T* relu_y = static_cast<const T*>(to.relu_y);
-  *reinterpret_cast<uint4*>(static_cast<T*>(to.data) + place) =
-      relu_y != nullptr ? through_relu<T>(outputs, *reinterpret_cast<const uint4*>(relu_y + place)) : outputs;
+  if (to.relu_y != nullptr)
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      pairs[j] = through_relu<T>(pairs[j], *reinterpret_cast<const uint32_t*>(static_cast<const T*>(to.relu_y) + place + 2 * j));
+  *reinterpret_cast<uint4*>(static_cast<T*>(to.data) + place) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
 }
 
 // ---- host ----
 
 struct Choice {
   int groups = 1, pixels = 256, box = 64, parts = 1, rounds_per_part = 1;
+  Ending ending = Ending::plain;  // of the tiles; where the sum is in parts, those who add them up meet what there is
 };
 
 // Tiles as large as they can be while all multiprocessors have one; then the sum in parts.
-Choice choose(const PatchProduct& product) {
-  Choice choice{.groups = product.m > group_rows ? 2 : 1, .box = product.windows.c > 32 ? 64 : 32};
+Choice choose(const PatchProduct& product, Ending ending) {
+  Choice choice{.groups = product.m > group_rows ? 2 : 1, .box = product.windows.c > 32 || ending == Ending::meets ? 64 : 32};
   const auto tiles = [&] { return ceil_of(product.m, choice.groups * group_rows) * ceil_of(product.windows.count(), choice.pixels); };
   while (choice.pixels > 128 && tiles() < planned_multiprocessors) choice.pixels /= 2;
   if (tiles() < planned_multiprocessors) choice.groups = 1;
@@ -390,46 +413,51 @@ Choice choose(const PatchProduct& product) {
   const int64_t parts = std::clamp<int64_t>(planned_multiprocessors / tiles(), 1, std::max<int64_t>(1, rounds / 4));
   choice.rounds_per_part = static_cast<int>(ceil_of(rounds, parts));
   choice.parts = static_cast<int>(std::max<int64_t>(1, ceil_of(rounds, std::max(1, choice.rounds_per_part))));
+  if (choice.parts == 1) choice.ending = ending;
   return choice;
 }
 
-template <class T, int groups, int pixels, int box, Inner filter_inner>
-void launch_tiles(const Maps& maps, Extent extent, const Destination& to, const Launch& launch) {
-  using Shape = BlockShape<groups, pixels, box>;
-  const auto kernel = conv2d_tiles<T, groups, pixels, box, filter_inner>;
+template <class T, int groups, int pixels, int box, Inner filter_inner, Ending ending>
+void launch_tiles(const Maps& maps, const Extent& extent, const Destination& to, const Launch& launch) {
+  using Shape = BlockShape<groups, pixels, box, ending>;
+  const auto kernel = conv2d_tiles<T, groups, pixels, box, filter_inner, ending>;
   static const bool prepared = [&] {
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::all_bytes), "cudaFuncSetAttribute");
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::bytes), "cudaFuncSetAttribute");
     return true;
   }();
   static_cast<void>(prepared);
-  const bool meets = to.before != nullptr && extent.parts == 1;
-  extent.stages = Shape::stages_beside(meets ? Shape::chunks_that_meet : Shape::chunks);
   const int blocks = std::min(extent.tiles * extent.parts, planned_multiprocessors * Shape::blocks_per_sm);
-  kernel<<<static_cast<unsigned>(blocks), Shape::threads, Shape::all_bytes, launch.stream>>>(maps, extent, to);
+  kernel<<<static_cast<unsigned>(blocks), Shape::threads, Shape::bytes, launch.stream>>>(maps, extent, to);
   check_launch("conv2d_tiles");
 }
 
-using Launcher = void (*)(const Maps&, Extent, const Destination&, const Launch&);
+using Launcher = void (*)(const Maps&, const Extent&, const Destination&, const Launch&);
 
-template <class T, int box, Inner filter_inner>
+template <class T, int box, Inner filter_inner, Ending ending>
 Launcher launcher_of(const Choice& choice) {
   if (choice.groups == 2)
-    return choice.pixels == 256 ? launch_tiles<T, 2, 256, box, filter_inner> : launch_tiles<T, 2, 128, box, filter_inner>;
-  if (choice.pixels == 256) return launch_tiles<T, 1, 256, box, filter_inner>;
-  return choice.pixels == 128 ? launch_tiles<T, 1, 128, box, filter_inner> : launch_tiles<T, 1, 64, box, filter_inner>;
+    return choice.pixels == 256 ? launch_tiles<T, 2, 256, box, filter_inner, ending> : launch_tiles<T, 2, 128, box, filter_inner, ending>;
+  if (choice.pixels == 256) return launch_tiles<T, 1, 256, box, filter_inner, ending>;
+  return choice.pixels == 128 ? launch_tiles<T, 1, 128, box, filter_inner, ending> : launch_tiles<T, 1, 64, box, filter_inner, ending>;
 }
+// Only gradients by the image meet anything.
 template <class T>
 Launcher launcher_of(const Choice& choice, PatchProduct::Filter filter) {
+  if (choice.ending == Ending::meets) return launcher_of<T, 64, Inner::other, Ending::meets>(choice);
   const bool by_output = filter == PatchProduct::Filter::by_output;
-  if (choice.box == 64) return by_output ? launcher_of<T, 64, Inner::contraction>(choice) : launcher_of<T, 64, Inner::other>(choice);
-  return by_output ? launcher_of<T, 32, Inner::contraction>(choice) : launcher_of<T, 32, Inner::other>(choice);
+  if (choice.box == 64)
+    return by_output ? launcher_of<T, 64, Inner::contraction, Ending::plain>(choice)
+                     : launcher_of<T, 64, Inner::other, Ending::plain>(choice);
+  return by_output ? launcher_of<T, 32, Inner::contraction, Ending::plain>(choice)
+                   : launcher_of<T, 32, Inner::other, Ending::plain>(choice);
 }
 
 class PatchKernel final : public Kernel {
  public:
   PatchKernel(std::vector<PatchProduct> products, DType dtype, Ends ends)
       : Kernel("cuda"), products_(std::move(products)), dtype_(dtype), ends_(ends) {
-    for (const PatchProduct& product : products_) choices_.push_back(choose(product));
+    for (const PatchProduct& product : products_)
+      choices_.push_back(choose(product, ends_.into == Into::add || ends_.relu_behind ? Ending::meets : Ending::plain));
   }
 
   std::string algorithm() const override {
@@ -509,6 +537,7 @@ class PatchKernel final : public Kernel {
                                       : ends_.relu_behind           ? buffers.in[3].data
                                                                     : buffers.out[0].data,
                             .relu_y = ends_.relu_behind ? buffers.in[2].data : nullptr,
+                            .totals = ends_.totals ? output(buffers, 1) : nullptr,
                             .relu = ends_.relu,
                             .in_order = places.h == product.windows.p && places.w == product.windows.q,
                             .places = places};
@@ -533,8 +562,8 @@ KernelPtr patch_kernel(std::vector<PatchProduct> products, DType dtype, const En
   return std::make_unique<PatchKernel>(std::move(products), dtype, ends);
 }
 
-std::optional<Deal> tiles_with_moments(const PatchProduct& product) {
-  const Choice choice = choose(product);
+std::optional<Deal> whole_tiles(const PatchProduct& product) {
+  const Choice choice = choose(product, product.filter == PatchProduct::Filter::by_input ? Ending::meets : Ending::plain);
   if (choice.parts > 1) return std::nullopt;  // no tile has the whole sum
   const int64_t pixels = product.windows.count();
   return Deal{.rows = pixels, .lines = choice.pixels, .parts = static_cast<int>(ceil_of(pixels, choice.pixels))};

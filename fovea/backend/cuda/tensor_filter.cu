@@ -27,11 +27,11 @@ struct Maps {
 
 struct Extent {
   WindowOrder windows;
-  int s, dilation_h, dilation_w;
-  int blocks;     // of channels: boxes for each tap
-  int boxes;      // for all taps
-  int c, k, row;  // row = r s c, elements of a filter
-  int tiles_m, tiles_n, parts, rounds;
+  int s = 1, dilation_h = 1, dilation_w = 1;
+  int blocks = 0;             // of channels: boxes for each tap
+  int boxes = 0;              // for all taps
+  int c = 0, k = 0, row = 0;  // row = r s c, elements of a filter
+  int tiles_m = 0, tiles_n = 0, parts = 1, rounds = 0;
 };
 
 struct Work {

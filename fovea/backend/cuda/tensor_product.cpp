@@ -142,7 +142,7 @@ KernelPtr on_tensor_cores_with_bias(const Conv2dForward& op, std::optional<Activ
 MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward& op) {
   if (!suits_tensor_cores(op.shape, op.types) || direct_on_tensor_cores(op, {})) return {};
   const PatchProduct product = forward_product(op.shape);
-  const std::optional<Deal> deal = tiles_with_moments(product);
+  const std::optional<Deal> deal = whole_tiles(product);
   if (!deal) return {};
   return {patch_kernel({product}, op.types.x, {.moments = true}), *deal};
 }
@@ -154,6 +154,16 @@ KernelPtr on_tensor_cores(const Conv2dBackwardData& op) {
 KernelPtr on_tensor_cores_with_relu(const Conv2dBackwardData& op) {
   if (op.into != Into::add || !suits_tensor_cores(op.shape, op.types)) return nullptr;
   return patch_kernel(data_products(op.shape), op.types.x, {.into = Into::add, .relu_behind = true});
+}
+KernelWithTotals on_tensor_cores_with_relu_and_totals(const Conv2dBackwardData& op) {
+  if (op.into == Into::add) return {};
+  if (KernelWithTotals direct = direct_with_relu_and_totals(op); direct.kernel != nullptr) return direct;
+  if (!suits_tensor_cores(op.shape, op.types)) return {};
+  std::vector<PatchProduct> products = data_products(op.shape);
+  if (products.size() > 1) return {};
+  const std::optional<Deal> deal = whole_tiles(products.front());
+  if (!deal) return {};
+  return {patch_kernel(std::move(products), op.types.x, {.relu_behind = true, .totals = true}), deal->parts};
 }
 KernelPtr on_tensor_cores(const Conv2dBackwardFilter& op) {
   if (KernelPtr kernel = direct_on_tensor_cores(op)) return kernel;

@@ -48,17 +48,23 @@ struct Ends {
   size_t image = 0, filter = 1;
   Into into = Into::overwrite;
   bool bias = false, relu = false;  // the bias is input 2
-  bool relu_behind = false;         // sums become the gradient of relu: input 2 is what it gave, input 3 what they are added to
-  bool moments = false;             // output 1, as tiles_with_moments deals out the pixels; of patch_kernel alone
+  bool relu_behind = false;         // sums become the gradient of relu: input 2 is what it gave, input 3 what they are added to, if at all
+  bool moments = false;             // output 1, as whole_tiles deals out the pixels; of patch_kernel alone
+  bool totals = false;              // output 1: sums of what is written, over parts of the pixels; with relu_behind
 };
 
 // Makers of kernels; nullptr where the tensor cores cannot do it.
 KernelPtr patch_kernel(std::vector<PatchProduct> products, DType dtype, const Ends& ends);
 KernelPtr filter_kernel(const FilterProduct& product, DType dtype, Into into);
-std::optional<Deal> tiles_with_moments(const PatchProduct& product);  // nullopt: sums are not complete in any tile
+std::optional<Deal> whole_tiles(const PatchProduct& product);  // nullopt: sums are not complete in any tile
 KernelPtr direct_on_tensor_cores(const Conv2dForward& op, const Ends& ends);
 KernelPtr direct_on_tensor_cores(const Conv2dBackwardData& op);
 KernelPtr direct_on_tensor_cores(const Conv2dBackwardFilter& op);
+struct KernelWithTotals {
+  KernelPtr kernel;
+  int parts = 0;
+};
+KernelWithTotals direct_with_relu_and_totals(const Conv2dBackwardData& op);
 KernelPtr packed_on_tensor_cores(const Conv2dForward& op, const Ends& ends);
 KernelPtr packed_on_tensor_cores(const Conv2dBackwardFilter& op);
 
@@ -79,5 +85,7 @@ struct MomentsOfTiles {
 MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward& op);
 // The gradient that is complete with this one, through the relu in front of it. in: dy w, y of relu, the gradient so far   out: dx of relu
 KernelPtr on_tensor_cores_with_relu(const Conv2dBackwardData& op);
+// The gradient through the relu in front of it, and its sums over parts of the pixels. in: dy w, y of relu   out: dx of relu, (parts, c)
+KernelWithTotals on_tensor_cores_with_relu_and_totals(const Conv2dBackwardData& op);
 
 }  // namespace fovea::cuda

@@ -77,11 +77,11 @@ struct WindowOrder {
 };
 
 // A ring of stages in shared memory: one thread fills them by copies, every warp group reads them.
-template <int most>
+template <int stages>
 struct Ring {
-  Barrier full[most], empty[most];
+  Barrier full[stages], empty[stages];
 
-  __device__ void init(int readers, int stages = most) {
+  __device__ void init(int readers) {
     for (int i = 0; i < stages; ++i) {
       full[i].init(1);
       empty[i].init(readers);
