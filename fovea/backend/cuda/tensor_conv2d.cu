@@ -1,20 +1,12 @@
 // Forward convolution and its gradient by the image on the tensor cores: 64 or 128 filters by up to 256 pixels a block, in f32 sums. One
 // warp keeps a ring of stages filled with patches and filters, one or two warp groups multiply them; blocks stay for several tiles, so that
 // the copies for the next tile run while this one is written.
-#include "fovea/backend/cuda/tensor_moments.cuh"
-#include "fovea/backend/cuda/tensor_product.h"
-#include "fovea/backend/cuda/tensor_tiles.cuh"
+#include "fovea/backend/cuda/tensor_ending.cuh"
 
 namespace fovea::cuda {
 namespace {
 
 constexpr int stage_contraction = 64;  // elements of the contraction that a stage holds
-constexpr int chunk = 64;              // pixels that are written at a time
-constexpr int pieces = chunk / 16;     // of eight filters that a thread writes of them
-
-// Whether the sums meet something in memory before they are written.
-enum class Ending : uint8_t { plain, meets };
-
 // What a block works on: groups x 64 filters, `pixels` pixels, channels in boxes of `box`.
 template <int groups, int pixels, int box, Ending ending>
 struct BlockShape {
@@ -25,57 +17,15 @@ struct BlockShape {
   static constexpr int chunk_bytes = chunk * group_rows * 2;
   static constexpr int blocks_per_sm = groups == 1 ? 2 : 1;
   static constexpr int bytes = shared_bytes_per_sm / blocks_per_sm - 1024;
-  static constexpr int chunks = ending == Ending::meets ? 2 * groups : 1;  // that a group has in shared memory
-  static constexpr int stages = std::min(8, (bytes - pattern_bytes - groups * chunks * chunk_bytes) / stage_bytes);
+  static constexpr int chunks = ending == Ending::meets ? chunks_that_meet : 1;  // that a group has in shared memory
+  static constexpr int ring_bytes = 128;                                         // behind them
+  static constexpr int stages = std::min(8, (bytes - ring_bytes - groups * chunks * chunk_bytes) / stage_bytes);
+  static_assert(sizeof(Ring<stages>) <= ring_bytes && stages > 1);
   static constexpr int threads = groups * group_threads + 32;
 };
 
 struct Maps {
   CUtensorMap image, filter;
-};
-
-struct Extent {
-  WindowOrder windows;
-  Divider by_s, by_blocks;  // blocks of channels: boxes for each tap
-  int dilation_h, dilation_w, first_tap, tap_r, tap_s;
-  int boxes;  // for all taps
-  int m, tiles_m, tiles;
-  int parts, rounds_per_part;  // of the sum, in stages
-};
-
-struct Destination {
-  void* data;          // (n, h, w, m), or the parts of the sum: (parts, pixels, m) f32
-  const float* bias;   // nullptr: none
-  float* moments;      // of parts of the pixels, a tile each: (parts, 2, m); nullptr: nobody asks for them
-  const void* before;  // what the sums are added to, lying as data does; nullptr: nothing
-  const void* relu_y;  // of the relu whose gradient they become, likewise; nullptr: of none
-  float* totals;       // of what is written, over the pixels of a tile: (tiles, m); nullptr: nobody asks for them
-  bool relu;
-  bool in_order;  // window i goes to pixel i
-  PatchProduct::Places places;
-
-  __device__ int64_t pixel(const WindowOrder& windows, int i) const {
-    if (in_order) return i;
-    const Divided row = windows.by_q.divide(i);
-    const Divided image = windows.by_p.divide(row.quotient);
-    return (int64_t{image.quotient} * places.h + image.remainder * places.step_h + places.first_h) * places.w +
-           row.remainder * places.step_w + places.first_w;
-  }
-};
-
-__device__ inline float finished(float sum, const Destination& to) { return to.relu && !(sum > 0) ? 0.0f : sum; }
-
-// The tile and the part of the sum that a block works on.
-struct Work {
-  int m0, first_pixel, part, first_round, rounds;
-  __device__ Work(const Extent& extent, int unit, int rows, int pixels, int boxes) {
-    const int tile = unit / extent.parts, all = (extent.boxes + boxes - 1) / boxes;
-    part = unit % extent.parts;
-    m0 = tile % extent.tiles_m * rows;
-    first_pixel = tile / extent.tiles_m * pixels;
-    first_round = part * extent.rounds_per_part;
-    rounds = max(0, min(extent.rounds_per_part, all - first_round));
-  }
 };
 
 template <class Shape, int groups, int box, Inner filter_inner>
@@ -117,185 +67,6 @@ __device__ __forceinline__ void multiply_stage(float (&d)[pixels / 2], const uns
     }
 }
 
-// Shared memory between registers, where a thread has two neighbouring pixels of a filter, and memory, where filters are neighbours: chunks
-// of 64 pixels of 64 filters, in pieces of eight filters whose place depends on the pixel, so that no two lanes meet in a bank.
-struct Transposition {
-  unsigned char* shared;
-  int group, thread;
-
-  __device__ unsigned char* piece(int which, int pixel, int eight) const {
-    return shared + (which * chunk + pixel) * group_rows * 2 + (eight ^ (pixel % 8)) * 16;
-  }
-  __device__ uint32_t matrix_row(int which, int j) const {
-    const int lane = thread % 32;
-    return shared_address(piece(which, 8 * (j + lane / 16) + lane % 8, thread / 32 * 2 + lane / 8 % 2));
-  }
-  __device__ void write_pairs(int which, int j, const uint32_t (&v)[4]) const {
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(matrix_row(which, j)), "r"(v[0]), "r"(v[1]),
-                 "r"(v[2]), "r"(v[3])
-                 : "memory");
-  }
-  __device__ void read_pairs(int which, int j, uint32_t (&v)[4]) const {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
-                 : "r"(matrix_row(which, j))
-                 : "memory");
-  }
-  __device__ int own_pixel(int i) const { return thread / 8 + 16 * i; }
-  __device__ int own_filter() const { return thread % 8 * 8; }
-  __device__ uint4& own_piece(int which, int i) const { return *reinterpret_cast<uint4*>(piece(which, own_pixel(i), thread % 8)); }
-};
-
-// Where a thread's piece of pixel `at` lies in memory; -1: beyond the last pixel or filter.
-__device__ __forceinline__ int64_t place_of(const Extent& extent, const Destination& to, int at, int m) {
-  return at < extent.windows.count && m < extent.m ? to.pixel(extent.windows, at) * extent.m + m : -1;
-}
-
-// What sums meet in memory, on its way into shared memory: asked for up to two chunks ahead of them, beyond the end of a tile. A slot, of
-// as many as there are groups, is a chunk of what they are added to, which becomes their place, and one of what relu gave. A thread reads
-// its own pieces last, and alone, so that it may ask for the next ones there. The gradient by the image of 256 x 56 x 56 x 256 through a 1
-// x 1 convolution to 64 channels, with relu: 1,100 us on an H100 where every piece is waited for.
-template <class T, int groups, int pixels, int boxes>
-struct Meeting {
-  const Extent& extent;
-  const Destination& to;
-  const Transposition& transposition;
-  Work work;
-  int unit, first = 0, slot = 0;
-
-  __device__ Meeting(const Extent& all, const Destination& destination, const Transposition& own)
-      : extent(all),
-        to(destination),
-        transposition(own),
-        work(own_work(static_cast<int>(blockIdx.x))),
-        unit(static_cast<int>(blockIdx.x)) {}
-  __device__ Work own_work(int of_unit) const {
-    Work own(extent, of_unit, groups * group_rows, pixels, boxes);
-    own.m0 += transposition.group * group_rows;
-    return own;
-  }
-  __device__ void ask() {
-    if (unit < extent.tiles) {
-#pragma unroll
-      for (int i = 0; i < pieces; ++i) {
-        const int64_t place =
-            place_of(extent, to, work.first_pixel + first + transposition.own_pixel(i), work.m0 + transposition.own_filter());
-        const int64_t from = place < 0 ? 0 : place;
-        if (to.before != nullptr)
-          copy_sixteen(shared_address(&transposition.own_piece(2 * slot, i)), static_cast<const T*>(to.before) + from, place >= 0);
-        if (to.relu_y != nullptr)
-          copy_sixteen(shared_address(&transposition.own_piece(2 * slot + 1, i)), static_cast<const T*>(to.relu_y) + from, place >= 0);
-      }
-      first += chunk;
-      if (first == pixels) {
-        first = 0;
-        unit += static_cast<int>(gridDim.x);
-        if (unit < extent.tiles) work = own_work(unit);
-      }
-    }
-    end_copies();  // an empty group too, so that their number tells which have arrived
-    slot = (slot + 1) % groups;
-  }
-  __device__ int arrived() const {  // the slot that was asked for first
-    wait_for_copies<groups - 1>();
-    sync_group(transposition.group);
-    return slot;
-  }
-};
-
-// Gradients where relu let its input through.
-template <class T>
-__device__ __forceinline__ uint32_t through_relu(uint32_t dy, uint32_t y) {
-  return dy & ~zero_mask(y, T());
-}
-
-// Pairs e = 0 to 3 of two pixels: filter e % 2 of the thread's two, and after the first two pairs the next eight pixels.
-__device__ __forceinline__ int place_of_pair(int e) { return 4 * (e / 2) + 2 * (e % 2); }
-
-// The sums of two neighbouring eights of pixels on their way to shared memory.
-template <class T, Ending ending>
-__device__ __forceinline__ void finish_pairs(float* sums, const float (&bias)[2], const Destination& to, const Transposition& transposition,
-                                             int which, int j, float (&totals)[2]) {
-  uint32_t v[4];
-  if constexpr (ending == Ending::meets)
-    if (to.before != nullptr) {
-      transposition.read_pairs(which, j, v);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const float2 pair = floats_of(v[e], T());
-        sums[place_of_pair(e)] += pair.x;
-        sums[place_of_pair(e) + 1] += pair.y;
-      }
-    }
-#pragma unroll
-  for (int e = 0; e < 4; ++e)
-    v[e] = pair_of(finished(sums[place_of_pair(e)] + bias[e % 2], to), finished(sums[place_of_pair(e) + 1] + bias[e % 2], to), T());
-  if constexpr (ending == Ending::meets)
-    if (to.relu_y != nullptr) {
-      uint32_t y[4];
-      transposition.read_pairs(which + 1, j, y);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        v[e] = through_relu<T>(v[e], y[e]);
-        const float2 pair = floats_of(v[e], T());
-        totals[e % 2] += pair.x + pair.y;
-      }
-    }
-  transposition.write_pairs(which, j, v);
-}
-
-template <class T, int pixels, Ending ending, class Met>
-__device__ __forceinline__ void store_outputs(float (&d)[pixels / 2], const Extent& extent, const Destination& to, const Work& work,
-                                              Met& meeting) {
-  const Transposition& transposition = meeting.transposition;
-  T* data = static_cast<T*>(to.data);
-  const int row = work.m0 + transposition.thread / 32 * 16 + transposition.thread % 32 / 4;
-  float bias[2] = {0, 0}, totals[2] = {0, 0};
-  if (to.bias != nullptr)
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-      if (row + 8 * i < extent.m) bias[i] = to.bias[row + 8 * i];
-#pragma unroll
-  for (int first = 0; first < pixels; first += chunk) {
-    int which = 0;
-    if constexpr (ending == Ending::meets) which = 2 * meeting.arrived();
-#pragma unroll
-    for (int j = 0; j < 8; j += 2) finish_pairs<T, ending>(d + 4 * (first / 8 + j), bias, to, transposition, which, j, totals);
-    sync_group(transposition.group);
-#pragma unroll
-    for (int i = 0; i < pieces; ++i) {
-      const int64_t place =
-          place_of(extent, to, work.first_pixel + first + transposition.own_pixel(i), work.m0 + transposition.own_filter());
-      if (place >= 0) *reinterpret_cast<uint4*>(data + place) = transposition.own_piece(which, i);
-    }
-    if constexpr (ending == Ending::meets)
-      meeting.ask();
-    else
-      sync_group(transposition.group);
-  }
-  if constexpr (ending == Ending::meets)
-    if (to.totals != nullptr)
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        totals[i] = sum_of_four(totals[i]);
-        if (transposition.thread % 4 == 0 && row + 8 * i < extent.m)
-          to.totals[int64_t{work.first_pixel / pixels} * extent.m + row + 8 * i] = totals[i];
-      }
-}
-
-// A part of the sums, for add_parts.
-template <int pixels>
-__device__ __forceinline__ void store_part(const float (&d)[pixels / 2], const Extent& extent, const Destination& to, const Work& work,
-                                           int thread) {
-  float* data = static_cast<float*>(to.data) + int64_t{work.part} * extent.windows.count * extent.m;
-  const int m = work.m0 + thread / 32 * 16 + thread % 32 / 4;
-#pragma unroll
-  for (int i = 0; i < pixels / 2; ++i) {
-    const int at = work.first_pixel + i / 4 * 8 + thread % 4 * 2 + i % 2, row = m + i / 2 % 2 * 8;
-    if (at < extent.windows.count && row < extent.m) data[int64_t{at} * extent.m + row] = d[i];
-  }
-}
-
 template <class T, int groups, int pixels, int box, Inner filter_inner, Ending ending>
 __global__ void __launch_bounds__(BlockShape<groups, pixels, box, ending>::threads, BlockShape<groups, pixels, box, ending>::blocks_per_sm)
     conv2d_tiles(const __grid_constant__ Maps maps, const __grid_constant__ Extent extent, const __grid_constant__ Destination to) {
@@ -303,7 +74,9 @@ __global__ void __launch_bounds__(BlockShape<groups, pixels, box, ending>::threa
   constexpr int stages = Shape::stages;
   extern __shared__ unsigned char raw[];
   unsigned char* stage_memory = first_pattern(raw);
-  __shared__ Ring<stages> ring;
+  if (stage_memory != raw) __trap();  // nothing else is in shared memory: it begins where a pattern may
+  unsigned char* chunk_memory = stage_memory + stages * Shape::stage_bytes;
+  auto& ring = *reinterpret_cast<Ring<stages>*>(chunk_memory + groups * Shape::chunks * Shape::chunk_bytes);
   if (threadIdx.x == 0) ring.init(groups);
   __syncthreads();
   const int warp = static_cast<int>(threadIdx.x) / 32, units = extent.tiles * extent.parts;
@@ -323,12 +96,10 @@ __global__ void __launch_bounds__(BlockShape<groups, pixels, box, ending>::threa
     return;
   }
   const int group = warp / 4, thread = static_cast<int>(threadIdx.x) % group_threads;
-  const Transposition transposition = {stage_memory + stages * Shape::stage_bytes + group * Shape::chunks * Shape::chunk_bytes, group,
-                                       thread};
+  const Transposition transposition = {chunk_memory + group * Shape::chunks * Shape::chunk_bytes, group, thread};
   Meeting<T, groups, pixels, Shape::boxes> meeting(extent, to, transposition);
   if constexpr (ending == Ending::meets)
-#pragma unroll
-    for (int slot = 0; slot < groups; ++slot) meeting.ask();
+    for (int slot = 0; slot < meeting.slots(); ++slot) meeting.ask();
   for (int unit = static_cast<int>(blockIdx.x); unit < units; unit += static_cast<int>(gridDim.x)) {
     Work work(extent, unit, groups * group_rows, pixels, Shape::boxes);
     work.m0 += group * group_rows;
@@ -406,7 +177,10 @@ Choice choose(const PatchProduct& product, Ending ending) {
   Choice choice{.groups = product.m > group_rows ? 2 : 1, .box = product.windows.c > 32 || ending == Ending::meets ? 64 : 32};
   const auto tiles = [&] { return ceil_of(product.m, choice.groups * group_rows) * ceil_of(product.windows.count(), choice.pixels); };
   while (choice.pixels > 128 && tiles() < planned_multiprocessors) choice.pixels /= 2;
-  if (tiles() < planned_multiprocessors) choice.groups = 1;
+  // So few rounds that the ending of a tile takes longer than its product: two blocks a multiprocessor take turns. 1 x 1, 64 -> 256
+  // channels of 256 images of 56 x 56: 278 us with tiles of 128 x 256.
+  const bool is_short = product.r * product.s * product.windows.c <= 2 * stage_contraction && ending == Ending::plain;
+  if (is_short || tiles() < planned_multiprocessors) choice.groups = 1;
   if (choice.groups == 1 && tiles() < planned_multiprocessors) choice.pixels = 64;
   const int64_t boxes = int64_t{product.r} * product.s * ceil_of(product.windows.c, choice.box);
   const int64_t rounds = ceil_of(boxes, stage_contraction / choice.box);
