@@ -14,7 +14,8 @@ namespace {
 // What stands between dy and the norm: nothing, relu known by its result or by the norm's input, that and max pooling, or another
 // activation.
 enum class Behind : uint8_t { nothing, relu_by_y, relu_by_x, pooled_relu, activation };
-constexpr bool is_relu_by_x(Behind behind) { return behind == Behind::relu_by_x || behind == Behind::pooled_relu; }
+template <Behind behind>
+constexpr bool is_relu_by_x = behind == Behind::relu_by_x || behind == Behind::pooled_relu;
 
 // A pooling over square windows whose gradient is dy.
 struct Pooling {
@@ -42,7 +43,7 @@ struct Channels {
     for (int j = 0; j < width; ++j) {
       mean[j] = normal.mean[c + j];
       factor[j] = normal.scale[c + j] / sqrtf(normal.variance[c + j] + normal.epsilon);
-      if (is_relu_by_x(behind)) shift[j] = normal.shift[c + j];
+      if (is_relu_by_x<behind>) shift[j] = normal.shift[c + j];
     }
   }
 };
@@ -118,7 +119,7 @@ struct Arriving {
 #pragma unroll
     for (int j = 0; j < width; ++j) {
       difference[j] -= channels.mean[j];
-      if (is_relu_by_x(behind)) at[j] = widened(narrowed<T>(fmaf(difference[j], channels.factor[j], channels.shift[j])));
+      if (is_relu_by_x<behind>) at[j] = widened(narrowed<T>(fmaf(difference[j], channels.factor[j], channels.shift[j])));
       if (behind == Behind::activation)
         g[j] = activation_gradient(incoming.activation, at[j], g[j], incoming.slope);
       else if (behind != Behind::nothing)
@@ -128,12 +129,15 @@ struct Arriving {
 };
 
 // Rows that are on their way at once.
-constexpr int batch_of(Behind behind) { return behind == Behind::activation ? 1 : behind == Behind::pooled_relu ? 2 : 4; }
+template <Behind behind>
+constexpr int batch_of = behind == Behind::activation    ? 1
+                         : behind == Behind::pooled_relu ? 2
+                                                         : 4;
 
 template <int width, Behind behind, class T>
 __global__ void __launch_bounds__(block_threads, 2)
     gradients_of_parts(NormGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, float* __restrict__ parts) {
-  constexpr int batch = batch_of(behind);
+  constexpr int batch = batch_of<behind>;
   const OwnRows<Walk::down> own(grid);
   float shift[width] = {}, scale[width] = {};
   if (own.count() > 0) {
@@ -204,7 +208,7 @@ template <int width, Behind behind, class T>
 __global__ void __launch_bounds__(block_threads, 2)
     gradient_of_input(NormGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, const float* __restrict__ sums,
                       Outgoing<T> out) {
-  constexpr int batch = batch_of(behind);
+  constexpr int batch = batch_of<behind>;
   const OwnRows<Walk::up> own(grid);
   if (own.count() == 0) return;
   const Channels<width, behind> channels(normal, own.c);
