@@ -1,28 +1,15 @@
 // The gradient of a batch norm in two passes over the rows: sums over parts of them, merged per channel, then element by element. The
-// activation behind the norm can be differentiated on the way, and so can a pooling behind that; of relu, the input of the norm says where
-// it let the gradient through.
+// activation behind the norm can be differentiated on the way; of relu, the input of the norm says where it let the gradient through.
 #include "fovea/backend/cuda/activate.cuh"
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
-#include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/norm_rows.cuh"
-#include "fovea/backend/cuda/pool_cells.h"
 
 namespace fovea::cuda {
 namespace {
 
-// What stands between dy and the norm: nothing, relu known by its result or by the norm's input, that and max pooling, or another
-// activation.
-enum class Behind : uint8_t { nothing, relu_by_y, relu_by_x, pooled_relu, activation };
-template <Behind behind>
-constexpr bool is_relu_by_x = behind == Behind::relu_by_x || behind == Behind::pooled_relu;
-
-// A pooling over square windows whose gradient is dy.
-struct Pooling {
-  const uint8_t* argmax = nullptr;
-  int h = 1, w = 1, c = 1, p = 1, q = 1, extent = 1, stride = 1, pad_top = 0, pad_left = 0;
-  Divider by_c = {}, by_w = {}, by_h = {}, by_stride = {};
-};
+// What stands between dy and the norm: nothing, relu known by its result or by the norm's input, or another activation.
+enum class Behind : uint8_t { nothing, relu_by_y, relu_by_x, activation };
 
 template <class T>
 struct Incoming {
@@ -30,7 +17,6 @@ struct Incoming {
   const T* saved = nullptr;  // of the activation, where it is read
   Activation activation = Activation::relu;
   float slope = 0;
-  Pooling pooling = {};
 };
 
 // The thread's channels as the forward pass normalised them.
@@ -43,70 +29,20 @@ struct Channels {
     for (int j = 0; j < width; ++j) {
       mean[j] = normal.mean[c + j];
       factor[j] = normal.scale[c + j] / sqrtf(normal.variance[c + j] + normal.epsilon);
-      if (is_relu_by_x<behind>) shift[j] = normal.shift[c + j];
+      if (behind == Behind::relu_by_x) shift[j] = normal.shift[c + j];
     }
-  }
-};
-
-// The gradient of an input of a pooling, on its way: of the windows over it, at most two in each direction.
-template <int width, class T>
-struct ArrivingOfPool {
-  RowPiece<width, T> dy[4];
-  typename Access<width>::Type argmax[4];
-  int position[4];  // of the input in the window; -1: there is no such window
-
-  __device__ void load(const T* all_dy, const Pooling& pooling, int64_t place) {
-    const Divided pixel = pooling.by_c.divide(static_cast<int>(place));
-    const Divided line = pooling.by_w.divide(pixel.quotient);
-    const Divided image = pooling.by_h.divide(line.quotient);
-    const Divided p = pooling.by_stride.divide(image.remainder + pooling.pad_top),
-                  q = pooling.by_stride.divide(line.remainder + pooling.pad_left);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int up = i / 2, left = i % 2;
-      const int r = p.remainder + up * pooling.stride, s = q.remainder + left * pooling.stride, at_p = p.quotient - up,
-                at_q = q.quotient - left;
-      const bool covers = r < pooling.extent && s < pooling.extent && at_p >= 0 && at_q >= 0 && at_p < pooling.p && at_q < pooling.q;
-      position[i] = covers ? r * pooling.extent + s : -1;
-      if (!covers) continue;
-      const int from = ((image.quotient * pooling.p + at_p) * pooling.q + at_q) * pooling.c + pixel.remainder;
-      dy[i].load(all_dy + from);
-      argmax[i] = *reinterpret_cast<const typename Access<width>::Type*>(pooling.argmax + from);
-    }
-  }
-  // Rounded as it would be in memory.
-  __device__ void widen(float (&g)[width]) const {
-#pragma unroll
-    for (int j = 0; j < width; ++j) g[j] = 0;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (position[i] < 0) continue;
-      float values[width];
-      uint8_t places[width];
-      dy[i].widen(values);
-      __builtin_memcpy(places, &argmax[i], sizeof places);
-#pragma unroll
-      for (int j = 0; j < width; ++j)
-        if (places[j] == position[i]) g[j] += values[j];
-    }
-#pragma unroll
-    for (int j = 0; j < width; ++j) g[j] = widened(narrowed<T>(g[j]));
   }
 };
 
 // Rows on their way: x, dy, and what the activation saved.
 template <int width, Behind behind, class T>
 struct Arriving {
-  RowPiece<width, T> x, saved;
-  std::conditional_t<behind == Behind::pooled_relu, ArrivingOfPool<width, T>, RowPiece<width, T>> dy;
+  RowPiece<width, T> x, dy, saved;
   static constexpr bool reads_saved = behind == Behind::relu_by_y || behind == Behind::activation;
 
   __device__ void load(const T* all_x, const Incoming<T>& incoming, int64_t place) {
     x.load(all_x + place);
-    if constexpr (behind == Behind::pooled_relu)
-      dy.load(incoming.dy, incoming.pooling, place);
-    else
-      dy.load(incoming.dy + place);
+    dy.load(incoming.dy + place);
     if (reads_saved) saved.load(incoming.saved + place);
   }
   // Differences of x from the mean, and the gradient of the normalised values.
@@ -119,7 +55,7 @@ struct Arriving {
 #pragma unroll
     for (int j = 0; j < width; ++j) {
       difference[j] -= channels.mean[j];
-      if (is_relu_by_x<behind>) at[j] = widened(narrowed<T>(fmaf(difference[j], channels.factor[j], channels.shift[j])));
+      if (behind == Behind::relu_by_x) at[j] = widened(narrowed<T>(fmaf(difference[j], channels.factor[j], channels.shift[j])));
       if (behind == Behind::activation)
         g[j] = activation_gradient(incoming.activation, at[j], g[j], incoming.slope);
       else if (behind != Behind::nothing)
@@ -128,16 +64,10 @@ struct Arriving {
   }
 };
 
-// Rows that are on their way at once.
-template <Behind behind>
-constexpr int batch_of = behind == Behind::activation    ? 1
-                         : behind == Behind::pooled_relu ? 2
-                                                         : 4;
-
 template <int width, Behind behind, class T>
 __global__ void __launch_bounds__(block_threads, 2)
     gradients_of_parts(NormGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, float* __restrict__ parts) {
-  constexpr int batch = batch_of<behind>;
+  constexpr int batch = behind == Behind::activation ? 1 : 4;
   const OwnRows<Walk::down> own(grid);
   float shift[width] = {}, scale[width] = {};
   if (own.count() > 0) {
@@ -208,7 +138,7 @@ template <int width, Behind behind, class T>
 __global__ void __launch_bounds__(block_threads, 2)
     gradient_of_input(NormGrid grid, Normal normal, Incoming<T> incoming, const T* __restrict__ x, const float* __restrict__ sums,
                       Outgoing<T> out) {
-  constexpr int batch = batch_of<behind>;
+  constexpr int batch = behind == Behind::activation ? 1 : 4;
   const OwnRows<Walk::up> own(grid);
   if (own.count() == 0) return;
   const Channels<width, behind> channels(normal, own.c);
@@ -315,35 +245,6 @@ KernelPtr batch_norm_backward_with_relu(const BatchNormBackward& op) {
       const Normal normal = {input(buffers, 2), input(buffers, 3), input(buffers, 4), input(buffers, 5), o.epsilon};
       launch_gradients<Behind::relu_by_x>(grid_of<T>(o.rows, o.c), normal, {.dy = input_of<T>(buffers, 1)}, input_of<T>(buffers, 0),
                                           outgoing<T>(o, buffers), launch);
-    };
-  });
-}
-
-KernelPtr batch_norm_backward_with_pool(const BatchNormBackward& op, const MaxPoolBackward& pool) {
-  const PoolShape& shape = pool.shape;
-  const Window& window = shape.window;
-  if (!has_cells(shape) || shape.x().elements() > largest_count || window.r > 2 * window.stride_h) return nullptr;
-  const auto narrow = [](int64_t value) { return static_cast<int>(value); };
-  const Pooling pooling = {.h = narrow(shape.h),
-                           .w = narrow(shape.w),
-                           .c = narrow(shape.c),
-                           .p = narrow(shape.p()),
-                           .q = narrow(shape.q()),
-                           .extent = narrow(window.r),
-                           .stride = narrow(window.stride_h),
-                           .pad_top = narrow(window.pad_top),
-                           .pad_left = narrow(window.pad_left),
-                           .by_c = Divider(narrow(shape.c)),
-                           .by_w = Divider(narrow(shape.w)),
-                           .by_h = Divider(narrow(shape.h)),
-                           .by_stride = Divider(narrow(window.stride_h))};
-  return backward_kernel(op, ", relu by its input, pooling on the way", [pooling]<class T>(T) {
-    return [pooling](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {
-      const Normal normal = {input(buffers, 2), input(buffers, 3), input(buffers, 4), input(buffers, 5), o.epsilon};
-      Incoming<T> incoming = {.dy = input_of<T>(buffers, 1), .pooling = pooling};
-      incoming.pooling.argmax = input_of<uint8_t>(buffers, 6);
-      launch_gradients<Behind::pooled_relu>(grid_of<T>(o.rows, o.c), normal, incoming, input_of<T>(buffers, 0), outgoing<T>(o, buffers),
-                                            launch);
     };
   });
 }

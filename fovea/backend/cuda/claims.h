@@ -48,9 +48,6 @@ KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const Activation
 // The same for relu right behind the norm, which x alone decides.
 // in: x dy scale shift mean variance   out: dx dscale dshift [dy of the norm]
 KernelPtr batch_norm_backward_with_relu(const BatchNormBackward& op);
-// The same with max pooling behind relu; nullptr where it has none of these windows.
-// in: x, dy of the pooling, scale shift mean variance argmax   out: dx dscale dshift
-KernelPtr batch_norm_backward_with_pool(const BatchNormBackward& op, const MaxPoolBackward& pool);
 
 // Loss, Metrics and gradient of a batch. in: x t [LossScale]   out: Metrics dx
 KernelPtr scored_loss(const SoftmaxCrossEntropyBackward& op);

@@ -37,10 +37,6 @@ constexpr int most_abreast = 16 / static_cast<int>(sizeof(T));
 template <int bytes>
 struct Access;
 template <>
-struct Access<1> {
-  using Type = uint8_t;
-};
-template <>
 struct Access<2> {
   using Type = uint16_t;
 };

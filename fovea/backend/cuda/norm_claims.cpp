@@ -101,28 +101,6 @@ std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
   return claim;
 }
 
-// max_pool_backward relu_backward batch_norm_backward
-std::optional<Claim> pool_and_norm_backward(const Neighbours& around) {
-  const MaxPoolBackward* pool = at<MaxPoolBackward>(around, 0);
-  const ActivationBackward* relu = at<ActivationBackward>(around, 1);
-  const BatchNormBackward* norm = at<BatchNormBackward>(around, 2);
-  if (pool == nullptr || relu == nullptr || norm == nullptr || pool->into == Into::add) return std::nullopt;
-  const std::optional<Claim> behind = activation_and_norm_backward({around.graph, around.nodes.subspan(1), around.uses});
-  const Node &first = around.nodes[0], &second = around.nodes[1], &third = around.nodes[2];
-  const bool is_by_x = behind && behind->in[0] == third.in[0] && behind->out.size() == 3;
-  if (!is_by_x || second.in[1] != first.out[0] || !is_read_once(around, first.out[0])) return std::nullopt;
-  KernelPtr kernel = batch_norm_backward_with_pool(*norm, *pool);
-  if (kernel == nullptr) return std::nullopt;
-  Claim claim{.nodes = 3,
-              .name = "max_pool_backward+relu_backward+batch_norm_backward",
-              .kernel = std::move(kernel),
-              .in = behind->in,
-              .out = behind->out};
-  claim.in[1] = first.in[0];
-  claim.in.push_back(first.in[1]);
-  return claim;
-}
-
 // Whether nobody reads y but the pooling and the gradient of relu, for which the norm's input does.
 bool is_read_by_pooling_alone(const Neighbours& around, const Node& norm, const Node& pooling) {
   const ValueId y = pooling.in[0];
@@ -195,7 +173,6 @@ std::optional<Claim> norm_claim(const Neighbours& around) {
   if (std::optional<Claim> claim = norm_with_pool(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
-  if (std::optional<Claim> claim = pool_and_norm_backward(around)) return claim;
   if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;
   return data_gradient_with_relu(around);
 }

@@ -17,7 +17,7 @@ struct BlockShape {
   static constexpr int chunk_bytes = chunk * group_rows * 2;
   static constexpr int blocks_per_sm = groups == 1 ? 2 : 1;
   static constexpr int bytes = shared_bytes_per_sm / blocks_per_sm - 1024;
-  static constexpr int chunks = ending == Ending::meets ? chunks_that_meet : 1;  // that a group has in shared memory
+  static constexpr int chunks = ending == Ending::plain ? 1 : chunks_that_meet;  // that a group has in shared memory
   static constexpr int ring_bytes = 128;                                         // behind them
   static constexpr int stages = std::min(8, (bytes - ring_bytes - groups * chunks * chunk_bytes) / stage_bytes);
   static_assert(sizeof(Ring<stages>) <= ring_bytes && stages > 1);
@@ -97,9 +97,10 @@ __global__ void __launch_bounds__(BlockShape<groups, pixels, box, ending>::threa
   }
   const int group = warp / 4, thread = static_cast<int>(threadIdx.x) % group_threads;
   const Transposition transposition = {chunk_memory + group * Shape::chunks * Shape::chunk_bytes, group, thread};
-  Meeting<T, groups, pixels, Shape::boxes> meeting(extent, to, transposition);
-  if constexpr (ending == Ending::meets)
-    for (int slot = 0; slot < meeting.slots(); ++slot) meeting.ask();
+  Meeting<T, groups, pixels, Shape::boxes, ending> meeting(extent, to, transposition);
+  if constexpr (ending != Ending::plain)
+#pragma unroll
+    for (int slot = 0; slot < meeting.slots; ++slot) meeting.ask();
   for (int unit = static_cast<int>(blockIdx.x); unit < units; unit += static_cast<int>(gridDim.x)) {
     Work work(extent, unit, groups * group_rows, pixels, Shape::boxes);
     work.m0 += group * group_rows;
@@ -174,7 +175,7 @@ struct Choice {
 
 // Tiles as large as they can be while all multiprocessors have one; then the sum in parts.
 Choice choose(const PatchProduct& product, Ending ending) {
-  Choice choice{.groups = product.m > group_rows ? 2 : 1, .box = product.windows.c > 32 || ending == Ending::meets ? 64 : 32};
+  Choice choice{.groups = product.m > group_rows ? 2 : 1, .box = product.windows.c > 32 || ending != Ending::plain ? 64 : 32};
   const auto tiles = [&] { return ceil_of(product.m, choice.groups * group_rows) * ceil_of(product.windows.count(), choice.pixels); };
   while (choice.pixels > 128 && tiles() < planned_multiprocessors) choice.pixels /= 2;
   // So few rounds that the ending of a tile takes longer than its product: two blocks a multiprocessor take turns. 1 x 1, 64 -> 256
@@ -217,7 +218,16 @@ Launcher launcher_of(const Choice& choice) {
 // Only gradients by the image meet anything.
 template <class T>
 Launcher launcher_of(const Choice& choice, PatchProduct::Filter filter) {
-  if (choice.ending == Ending::meets) return launcher_of<T, 64, Inner::other, Ending::meets>(choice);
+  switch (choice.ending) {
+    case Ending::adds:
+      return launcher_of<T, 64, Inner::other, Ending::adds>(choice);
+    case Ending::through_relu:
+      return launcher_of<T, 64, Inner::other, Ending::through_relu>(choice);
+    case Ending::adds_through_relu:
+      return launcher_of<T, 64, Inner::other, Ending::adds_through_relu>(choice);
+    case Ending::plain:
+      break;
+  }
   const bool by_output = filter == PatchProduct::Filter::by_output;
   if (choice.box == 64)
     return by_output ? launcher_of<T, 64, Inner::contraction, Ending::plain>(choice)
@@ -226,12 +236,16 @@ Launcher launcher_of(const Choice& choice, PatchProduct::Filter filter) {
                    : launcher_of<T, 32, Inner::other, Ending::plain>(choice);
 }
 
+Ending ending_of(const Ends& ends) {
+  if (ends.into == Into::add) return ends.relu_behind ? Ending::adds_through_relu : Ending::adds;
+  return ends.relu_behind ? Ending::through_relu : Ending::plain;
+}
+
 class PatchKernel final : public Kernel {
  public:
   PatchKernel(std::vector<PatchProduct> products, DType dtype, Ends ends)
       : Kernel("cuda"), products_(std::move(products)), dtype_(dtype), ends_(ends) {
-    for (const PatchProduct& product : products_)
-      choices_.push_back(choose(product, ends_.into == Into::add || ends_.relu_behind ? Ending::meets : Ending::plain));
+    for (const PatchProduct& product : products_) choices_.push_back(choose(product, ending_of(ends_)));
   }
 
   std::string algorithm() const override {
@@ -336,8 +350,8 @@ KernelPtr patch_kernel(std::vector<PatchProduct> products, DType dtype, const En
   return std::make_unique<PatchKernel>(std::move(products), dtype, ends);
 }
 
-std::optional<Deal> whole_tiles(const PatchProduct& product) {
-  const Choice choice = choose(product, product.filter == PatchProduct::Filter::by_input ? Ending::meets : Ending::plain);
+std::optional<Deal> whole_tiles(const PatchProduct& product, const Ends& ends) {
+  const Choice choice = choose(product, ending_of(ends));
   if (choice.parts > 1) return std::nullopt;  // no tile has the whole sum
   const int64_t pixels = product.windows.count();
   return Deal{.rows = pixels, .lines = choice.pixels, .parts = static_cast<int>(ceil_of(pixels, choice.pixels))};

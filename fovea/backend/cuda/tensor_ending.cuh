@@ -13,8 +13,13 @@ constexpr int pieces = chunk / 16;  // of eight filters that a thread writes of 
 
 constexpr int chunks_that_meet = 4;  // that a group has room for, where the sums meet something
 
-// Whether the sums meet something in memory before they are written.
-enum class Ending : uint8_t { plain, meets };
+// What the sums meet in memory before they are written: nothing, what they are added to, what relu gave, or both. A kernel for each: one
+// for all of them took 1.4 times as long, since it kept what it needed in memory.
+enum class Ending : uint8_t { plain, adds, through_relu, adds_through_relu };
+template <Ending ending>
+constexpr bool adds_before = ending == Ending::adds || ending == Ending::adds_through_relu;
+template <Ending ending>
+constexpr bool is_through_relu = ending == Ending::through_relu || ending == Ending::adds_through_relu;
 
 struct Extent {
   WindowOrder windows;
@@ -31,7 +36,7 @@ struct Destination {
   float* moments;      // of parts of the pixels, a tile each: (parts, 2, m); nullptr: nobody asks for them
   const void* before;  // what the sums are added to, lying as data does; nullptr: nothing
   const void* relu_y;  // of the relu whose gradient they become, likewise; nullptr: of none
-  float* totals;       // of what is written, over the pixels of a tile: (tiles, m); nullptr: nobody asks for them
+  float* totals;       // of what is written, over the pixels of a tile: (tiles, m); of Ending::through_relu; nullptr: nobody asks for them
   bool relu;
   bool in_order;  // window i goes to pixel i
   PatchProduct::Places places;
@@ -98,8 +103,11 @@ __device__ __forceinline__ int64_t place_of(const Extent& extent, const Destinat
 // chunk of what they are added to or of what relu gave, which becomes their own place, or one of each. A thread reads its own pieces last,
 // and alone, so that it may ask for the next ones there. The gradient by the image of 256 x 56 x 56 x 256 through a 1 x 1 convolution to 64
 // channels, with relu, on an H100: 373 us, and 1,100 us where every piece is waited for.
-template <class T, int groups, int pixels, int boxes>
+template <class T, int groups, int pixels, int boxes, Ending ending>
 struct Meeting {
+  static constexpr bool has_both = ending == Ending::adds_through_relu;
+  static constexpr int slots = has_both ? chunks_that_meet / 2 : chunks_that_meet;
+
   const Extent& extent;
   const Destination& to;
   const Transposition& transposition;
@@ -112,10 +120,8 @@ struct Meeting {
         transposition(own),
         work(own_work(static_cast<int>(blockIdx.x))),
         unit(static_cast<int>(blockIdx.x)) {}
-  __device__ bool has_both() const { return to.before != nullptr && to.relu_y != nullptr; }
-  __device__ int slots() const { return has_both() ? chunks_that_meet / 2 : chunks_that_meet; }
-  __device__ int before_at(int of_slot) const { return has_both() ? 2 * of_slot : of_slot; }
-  __device__ int relu_at(int of_slot) const { return has_both() ? 2 * of_slot + 1 : of_slot; }
+  __device__ static int before_at(int of_slot) { return has_both ? 2 * of_slot : of_slot; }
+  __device__ static int relu_at(int of_slot) { return has_both ? 2 * of_slot + 1 : of_slot; }
 
   __device__ Work own_work(int of_unit) const {
     Work own(extent, of_unit, groups * group_rows, pixels, boxes);
@@ -129,9 +135,9 @@ struct Meeting {
         const int64_t place =
             place_of(extent, to, work.first_pixel + first + transposition.own_pixel(i), work.m0 + transposition.own_filter());
         const int64_t from = place < 0 ? 0 : place;
-        if (to.before != nullptr)
+        if constexpr (adds_before<ending>)
           copy_sixteen(shared_address(&transposition.own_piece(before_at(slot), i)), static_cast<const T*>(to.before) + from, place >= 0);
-        if (to.relu_y != nullptr)
+        if constexpr (is_through_relu<ending>)
           copy_sixteen(shared_address(&transposition.own_piece(relu_at(slot), i)), static_cast<const T*>(to.relu_y) + from, place >= 0);
       }
       first += chunk;
@@ -142,13 +148,10 @@ struct Meeting {
       }
     }
     end_copies();  // an empty group too, so that their number tells which have arrived
-    slot = slot + 1 == slots() ? 0 : slot + 1;
+    slot = (slot + 1) % slots;
   }
   __device__ int arrived() const {  // the slot that was asked for first
-    if (has_both())
-      wait_for_copies<chunks_that_meet / 2 - 1>();
-    else
-      wait_for_copies<chunks_that_meet - 1>();
+    wait_for_copies<slots - 1>();
     sync_group(transposition.group);
     return slot;
   }
@@ -168,30 +171,28 @@ template <class T, Ending ending>
 __device__ __forceinline__ void finish_pairs(float* sums, const float (&bias)[2], const Destination& to, const Transposition& transposition,
                                              int which, int relu_at, int j, float (&totals)[2]) {
   uint32_t v[4];
-  if constexpr (ending == Ending::meets)
-    if (to.before != nullptr) {
-      transposition.read_pairs(which, j, v);
+  if constexpr (adds_before<ending>) {
+    transposition.read_pairs(which, j, v);
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const float2 pair = floats_of(v[e], T());
-        sums[place_of_pair(e)] += pair.x;
-        sums[place_of_pair(e) + 1] += pair.y;
-      }
+    for (int e = 0; e < 4; ++e) {
+      const float2 pair = floats_of(v[e], T());
+      sums[place_of_pair(e)] += pair.x;
+      sums[place_of_pair(e) + 1] += pair.y;
     }
+  }
 #pragma unroll
   for (int e = 0; e < 4; ++e)
     v[e] = pair_of(finished(sums[place_of_pair(e)] + bias[e % 2], to), finished(sums[place_of_pair(e) + 1] + bias[e % 2], to), T());
-  if constexpr (ending == Ending::meets)
-    if (to.relu_y != nullptr) {
-      uint32_t y[4];
-      transposition.read_pairs(relu_at, j, y);
+  if constexpr (is_through_relu<ending>) {
+    uint32_t y[4];
+    transposition.read_pairs(relu_at, j, y);
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        v[e] = through_relu<T>(v[e], y[e]);
-        const float2 pair = floats_of(v[e], T());
-        totals[e % 2] += pair.x + pair.y;
-      }
+    for (int e = 0; e < 4; ++e) {
+      v[e] = through_relu<T>(v[e], y[e]);
+      const float2 pair = floats_of(v[e], T());
+      if constexpr (ending == Ending::through_relu) totals[e % 2] += pair.x + pair.y;
     }
+  }
   transposition.write_pairs(which, j, v);
 }
 
@@ -209,7 +210,7 @@ __device__ __forceinline__ void store_outputs(float (&d)[pixels / 2], const Exte
 #pragma unroll
   for (int first = 0; first < pixels; first += chunk) {
     int which = 0, relu_at = 0;
-    if constexpr (ending == Ending::meets) {
+    if constexpr (ending != Ending::plain) {
       const int slot = meeting.arrived();
       which = meeting.before_at(slot);
       relu_at = meeting.relu_at(slot);
@@ -223,12 +224,12 @@ __device__ __forceinline__ void store_outputs(float (&d)[pixels / 2], const Exte
           place_of(extent, to, work.first_pixel + first + transposition.own_pixel(i), work.m0 + transposition.own_filter());
       if (place >= 0) *reinterpret_cast<uint4*>(data + place) = transposition.own_piece(which, i);
     }
-    if constexpr (ending == Ending::meets)
+    if constexpr (ending != Ending::plain)
       meeting.ask();
     else
       sync_group(transposition.group);
   }
-  if constexpr (ending == Ending::meets)
+  if constexpr (ending == Ending::through_relu)
     if (to.totals != nullptr)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {

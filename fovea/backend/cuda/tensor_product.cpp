@@ -142,7 +142,7 @@ KernelPtr on_tensor_cores_with_bias(const Conv2dForward& op, std::optional<Activ
 MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward& op) {
   if (!suits_tensor_cores(op.shape, op.types) || direct_on_tensor_cores(op, {})) return {};
   const PatchProduct product = forward_product(op.shape);
-  const std::optional<Deal> deal = whole_tiles(product);
+  const std::optional<Deal> deal = whole_tiles(product, {.moments = true});
   if (!deal) return {};
   return {patch_kernel({product}, op.types.x, {.moments = true}), *deal};
 }
@@ -161,9 +161,10 @@ KernelWithTotals on_tensor_cores_with_relu_and_totals(const Conv2dBackwardData& 
   if (!suits_tensor_cores(op.shape, op.types)) return {};
   std::vector<PatchProduct> products = data_products(op.shape);
   if (products.size() > 1) return {};
-  const std::optional<Deal> deal = whole_tiles(products.front());
+  const Ends ends = {.relu_behind = true, .totals = true};
+  const std::optional<Deal> deal = whole_tiles(products.front(), ends);
   if (!deal) return {};
-  return {patch_kernel(std::move(products), op.types.x, {.relu_behind = true, .totals = true}), deal->parts};
+  return {patch_kernel(std::move(products), op.types.x, ends), deal->parts};
 }
 KernelPtr on_tensor_cores(const Conv2dBackwardFilter& op) {
   if (KernelPtr kernel = direct_on_tensor_cores(op)) return kernel;

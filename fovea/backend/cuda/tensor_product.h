@@ -56,7 +56,7 @@ struct Ends {
 // Makers of kernels; nullptr where the tensor cores cannot do it.
 KernelPtr patch_kernel(std::vector<PatchProduct> products, DType dtype, const Ends& ends);
 KernelPtr filter_kernel(const FilterProduct& product, DType dtype, Into into);
-std::optional<Deal> whole_tiles(const PatchProduct& product);  // nullopt: sums are not complete in any tile
+std::optional<Deal> whole_tiles(const PatchProduct& product, const Ends& ends);  // nullopt: sums are not complete in any tile
 KernelPtr direct_on_tensor_cores(const Conv2dForward& op, const Ends& ends);
 KernelPtr direct_on_tensor_cores(const Conv2dBackwardData& op);
 KernelPtr direct_on_tensor_cores(const Conv2dBackwardFilter& op);
