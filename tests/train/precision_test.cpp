@@ -87,6 +87,27 @@ TEST_P(PrecisionTest, StartsNearTheLossesOfSinglePrecision) {
   for (size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(losses[i], expected[i], 0.02 * expected[i]) << i;
 }
 
+// Against a second one of the same backend only claims are something to choose: each is taken or left, by its time.
+TEST_P(PrecisionTest, ClaimsTakenByTheirTimesGiveTheSameLosses) {
+  const std::unique_ptr<Backend> rival = open_backend(GetParam().backend);
+  std::vector<test::Job> jobs = {job(12)};
+  const bool has_claims = GetParam().backend != "reference";
+  for (const char* name : {"lenet5", "resnet20"}) {
+    if (!has_claims) break;  // and takes seconds for them
+    jobs.push_back(test::job_of(model::load_network(name), 12));
+    jobs.back().precision = precision_;
+  }
+  for (const test::Job& one : jobs) {
+    Tuning tuning;
+    test::Training all(one, {.backend = backend_.get()});
+    test::Training measured(one, {.backend = backend_.get(), .limits = {.tuning = &tuning}, .rivals = {rival.get()}});
+    const std::vector<double> expected = all.steps(5), losses = measured.steps(5);
+    for (size_t i = 0; i < losses.size(); ++i)
+      EXPECT_NEAR(losses[i], expected[i], 0.02 * expected[i]) << one.network.name << ", step " << i;
+    EXPECT_EQ(tuning.choices().empty(), !has_claims) << one.network.name;
+  }
+}
+
 TEST_P(PrecisionTest, WorkingCopiesAreTheRoundedMasters) {
   test::Job cut = job(8);
   cut.recipe.micro_batches = 2;
