@@ -11,9 +11,11 @@ set_target_properties(fovea PROPERTIES INSTALL_RPATH "${beside};${beside}/fovea"
 install(TARGETS fovea RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS libfovea EXPORT fovea-targets RUNTIME_DEPENDENCY_SET of_libfovea LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-if(TARGET fovea_cuda)
-  install(TARGETS fovea_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-endif()
+foreach(module fovea_cuda fovea_cudnn)
+  if(TARGET ${module})
+    install(TARGETS ${module} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  endif()
+endforeach()
 
 foreach(header fovea/fovea.h fovea/base/error.h fovea/base/error_stories.h)
   cmake_path(GET header PARENT_PATH folder)

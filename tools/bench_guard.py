@@ -29,7 +29,7 @@ def seconds_of(program, arguments, model, images):
         subprocess.run(command, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = json.loads(Path(folder, "run", "result.json").read_text())
-    if arguments.backend == "cuda":
+    if arguments.backend in ("cuda", "cudnn"):
         return result["train_seconds"], result
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, result
 

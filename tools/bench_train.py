@@ -47,9 +47,14 @@ LARGE = {
         ("resnet50-b256", "resnet50-224px-b256", "resnet50", "224x224x3:10", 256),
     ],
 }
+ON_GPU = ["cuda", "cudnn"]
 MODES = {"cpu": ["eager32"], "cuda": ["compile16", "graph16"]}  # of the peer; the last one is its best
 PEER_LINE = r"^torch (\S+) {device} t\d+ {name} +{mode} +(\d+) img/s .* peak +(\d+) MiB"
 MOST_IMAGES, MOST_BYTES = 262144, 512 << 20  # of random pixels, drawn anew by every run
+
+
+def device_of(backend):
+    return "cuda" if backend in ON_GPU else "cpu"
 
 
 class Cell:
@@ -58,12 +63,12 @@ class Cell:
     def __init__(self, arguments, work, threads):
         self.arguments, self.threads = arguments, threads
         self.name, self.peer_name, self.model, self.shape, self.batch = work
-        self.device = "cuda" if arguments.backend == "cuda" else "cpu"
+        self.device = device_of(arguments.backend)
         allowed = sorted(os.sched_getaffinity(0))
         self.cores = None if self.device == "cuda" else ",".join(map(str, allowed[-threads:]))
         if arguments.backend == "eigen" and threads != 1:
             sys.exit(f"bench_train: the backend `eigen` has one thread, not {threads}")
-        where = {"cuda": "cuda", "eigen": "1thread"}.get(arguments.backend, f"{arguments.backend}-{threads}threads")
+        where = {"cuda": "cuda", "cudnn": "cudnn", "eigen": "1thread"}.get(arguments.backend, f"{arguments.backend}-{threads}threads")
         self.experiment = f"speed/{self.name}-{where}" + (f"-{arguments.precision}" if arguments.precision != "fp32" else "")
         height, width, channels = map(int, self.shape.split(":")[0].split("x"))
         self.most_images = min(MOST_IMAGES, MOST_BYTES // (height * width * channels))
@@ -135,7 +140,7 @@ def measure(cell):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", required=True, metavar="PATH")
-    parser.add_argument("--backend", required=True, choices=["eigen", "openmp", "cuda"])
+    parser.add_argument("--backend", required=True, choices=["eigen", "openmp", *ON_GPU])
     parser.add_argument("--threads", default="1", help="of a CPU backend and of PyTorch, separated by commas (default: 1)")
     parser.add_argument("--python", default=sys.executable, help="with PyTorch in it (default: the one that runs this)")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"], help="of fovea; PyTorch's is in its modes")
@@ -146,7 +151,7 @@ def main():
     parser.add_argument("--out", default="", help="(default: results/speed-cuda.jsonl or results/speed-cpu.jsonl)")
     arguments = parser.parse_args()
     arguments.out = arguments.out or str(ROOT / "results" / f"speed-{'cuda' if arguments.backend == 'cuda' else 'cpu'}.jsonl")
-    every = WORK + LARGE["cuda" if arguments.backend == "cuda" else "cpu"]
+    every = WORK + LARGE[device_of(arguments.backend)]
     chosen = [work for work in every if arguments.only in work[0]] if arguments.only else WORK
     if not chosen:
         parser.error(f"nothing has `{arguments.only}` in its name: {', '.join(name for name, *_ in every)}")

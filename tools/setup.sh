@@ -11,19 +11,22 @@ tsan=(clang libclang-rt-dev llvm) # the last one gives the reports their names a
 # NVIDIA's wheels on PyPI, the only place that names their versions. Every driver from 580 on can run CUDA 13.0.
 cuda_series=13.0
 compiler_wheels=("nvidia-"{cuda-nvcc,cuda-crt,cuda-runtime,cuda-cccl,nvvm}"==$cuda_series.*")
-library_wheels=("nvidia-cublas==$cuda_series.*" "nvidia-cudnn-cu13==9.19.*" "nvidia-nccl-cu13==2.28.*")
+library_wheels=("nvidia-cublas==$cuda_series.*" "nvidia-cuda-nvrtc==$cuda_series.*" "nvidia-cudnn-cu13==9.19.*" "nvidia-nccl-cu13==2.28.*")
+frontend_wheels=("nvidia-cudnn-frontend==1.32.*") # its headers
 cuda_folder=$root/.cuda
 
 usage() {
   cat <<END
-usage: tools/setup.sh [--check] [--tsan] [--cuda] [--cuda-libraries]
+usage: tools/setup.sh [--check] [--tsan] [--cuda] [--cuda-libraries] [--cudnn-frontend]
 Installs what fovea needs to be built and run (Debian 12, Ubuntu 24.04), as root or through sudo.
   --check            also what ./check needs
   --tsan             also what ./check --tsan needs
   --cuda             also, where there is no nvcc, the CUDA compiler with its headers and static runtime: NVIDIA's Python
                      wheels, into .cuda/compiler/ (105 MB to fetch), where CMake finds it
-  --cuda-libraries   also cuBLAS, cuDNN and NCCL in the same way, into .cuda/libraries/ (1.2 GB to fetch); no part of fovea
-                     needs them yet
+  --cuda-libraries   also cuBLAS, cuDNN and NCCL in the same way, into .cuda/libraries/ (1.3 GB to fetch); the backend cudnn needs
+                     the first two when it is built, for their headers, and when it runs
+  --cudnn-frontend   also, where there are nvcc and the headers of cuDNN, the headers of cudnn-frontend, into .cuda/frontend/
+                     (12 MB to fetch), with which the backend cudnn is built
 Exit codes: 0 nothing is missing any more, 2 something is missing and cannot be installed from here, else that of apt-get or pip.
 END
 }
@@ -38,20 +41,37 @@ has_nvcc() {
   command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ] || [ -x /opt/cuda/bin/nvcc ]
 }
 
+# In the order in which CMake looks for it (fovea/backend/cudnn/CMakeLists.txt).
+has_cudnn_headers() {
+  local folder
+  for folder in /usr/local/include /usr/local/cuda/include /usr/include "$cuda_folder/libraries/nvidia/cudnn/include"; do
+    [ ! -e "$folder/cudnn_version.h" ] || return 0
+  done
+  return 1
+}
+
 # Whether the folder PART of .cuda/ holds what was fetched from these wheels: has_wheels PART WHEEL...
 has_wheels() { [ "$(cat "$cuda_folder/$1/wheels.txt" 2>/dev/null)" = "${*:2}" ]; }
 
-wanted=("${program[@]}") parts=()
+wanted=("${program[@]}") parts=() wants_frontend=no
 for option in "$@"; do
   case $option in
     --check) wanted+=("${checks[@]}") ;;
     --tsan) wanted+=("${tsan[@]}") ;;
     --cuda) has_nvcc || has_wheels compiler "${compiler_wheels[@]}" || parts+=(compiler) ;;
     --cuda-libraries) has_wheels libraries "${library_wheels[@]}" || parts+=(libraries) ;;
+    --cudnn-frontend) wants_frontend=yes ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup: unknown option \`$option\`" >&2; usage >&2; exit 2 ;;
   esac
 done
+
+if [ $wants_frontend = yes ] && ! has_wheels frontend "${frontend_wheels[@]}"; then
+  case " ${parts[*]-} " in
+    *" libraries "*) parts+=(frontend) ;;
+    *) ! has_cudnn_headers || ! { has_nvcc || [ -d "$cuda_folder/compiler" ]; } || parts+=(frontend) ;;
+  esac
+fi
 
 has_pip() { python3 -m pip --version >/dev/null 2>&1; }
 [ ${#parts[@]} -eq 0 ] || has_pip || wanted+=(python3 python3-pip)
@@ -99,14 +119,15 @@ fetch() {
   shift
   echo "setup: fetching into $folder: $*"
   rm -rf "$folder.tmp"
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --target "$folder.tmp" "$@" || code=$?
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --only-binary :all: --target "$folder.tmp" "$@" || code=$?
   if [ $code -ne 0 ]; then
     echo "setup: pip could not fetch them; its words stand above. A CUDA toolkit of your own will do: put its nvcc on the PATH" >&2
     exit $code
   fi
-  ln -s lib "$folder.tmp/nvidia/cu13/lib64" # where nvcc looks for its runtime
+  [ ! -d "$folder.tmp/nvidia/cu13" ] || ln -s lib "$folder.tmp/nvidia/cu13/lib64" # where nvcc looks for its runtime
   echo "$*" >"$folder.tmp/wheels.txt"
-  rm -rf "$folder"
+  rm -rf "$folder" "$folder.tmp/cudnn" # the latter is 90 MB of Python
   mv "$folder.tmp" "$folder"
 }
 
@@ -118,5 +139,6 @@ for part in "${parts[@]}"; do
   case $part in
     compiler) fetch compiler "${compiler_wheels[@]}" ;;
     libraries) fetch libraries "${library_wheels[@]}" ;;
+    frontend) (fetch frontend "${frontend_wheels[@]}") || echo "setup: without them fovea is built without the backend cudnn" >&2 ;;
   esac
 done

@@ -12,17 +12,19 @@
 namespace fovea {
 namespace {
 
+Absence never_built(std::string_view what, const std::filesystem::path& file, std::string_view lacked, std::string_view remedy) {
+  return {fmt::format("this build has no {} module: {} when it was built, or {} was removed", what, lacked, file.string()),
+          fmt::format("{}, and build again", remedy)};
+}
+
 constexpr const char* build_again = "build the whole of fovea again, so that the program and its modules fit together";
 
 }  // namespace
 
 const char* seam_build_id() { return FOVEA_SEAM_BUILD_ID; }
 
-Module open_module(const std::filesystem::path& file) {
-  if (!std::filesystem::exists(file))
-    return {nullptr,
-            {fmt::format("this build has no CUDA module: nvcc was not found when it was built, or {} was removed", file.string()),
-             "run `tools/setup.sh --cuda`, which fetches nvcc, or install a CUDA toolkit (version 12 or newer), and build again"}};
+Module open_module(const std::filesystem::path& file, const Absence& if_there_is_no_file) {
+  if (!std::filesystem::exists(file)) return {nullptr, if_there_is_no_file};
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return {nullptr, {fmt::format("the module cannot be opened: {}", dlerror()), build_again}};
   const ModuleEntry entry = reinterpret_cast<ModuleEntry>(dlsym(library, module_entry));
@@ -37,7 +39,18 @@ Module open_module(const std::filesystem::path& file) {
 }
 
 const Module& cuda_module() {
-  static const Module module = open_module(library_folder() / "libfovea_cuda.so");
+  static const std::filesystem::path file = library_folder() / "libfovea_cuda.so";
+  static const Module module =
+      open_module(file, never_built("CUDA", file, "nvcc was not found",
+                                    "run `tools/setup.sh --cuda`, which fetches nvcc, or install a CUDA toolkit (version 12 or newer)"));
+  return module;
+}
+
+const Module& cudnn_module() {
+  static const std::filesystem::path file = library_folder() / "libfovea_cudnn.so";
+  static const Module module =
+      open_module(file, never_built("cuDNN", file, "the headers of cuDNN, cuBLAS and cudnn-frontend were not found",
+                                    "run `tools/setup.sh --cuda-libraries --cudnn-frontend`, which fetches them"));
   return module;
 }
 

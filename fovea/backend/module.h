@@ -33,7 +33,9 @@ struct Module {
   Absence absence;                     // of the module or of its device
 };
 
-Module open_module(const std::filesystem::path& file);
-const Module& cuda_module();  // opened once, at the first call
+Module open_module(const std::filesystem::path& file, const Absence& if_there_is_no_file);
+// Opened once, at the first call. The second one only looks for the libraries that it needs: they are opened with its backend.
+const Module& cuda_module();
+const Module& cudnn_module();
 
 }  // namespace fovea

@@ -40,6 +40,7 @@ void show(Arguments arguments) {
   train::Recipe recipe = train::read_recipe(arguments.recipe, arguments.flags);
   train::refuse_automatic_batch(recipe);
   const model::Network network = model::load_network(recipe.model);
+  if (recipe.autotune == "across") expect_rivals();
   if (recipe.backend.empty()) recipe.backend = train::default_backend();
   const std::unique_ptr<Backend> backend = open_backend(recipe.backend);
   const train::Preprocessing preprocessing = {std::vector<float>(static_cast<size_t>(network.c), 0.5f),

@@ -17,6 +17,7 @@ constexpr double seconds_between_reports = 0.1;  // reading the metrics waits fo
 
 // With a backend that can compute as the recipe asks, before anything is read.
 Recipe with_backend(Recipe recipe) {
+  if (recipe.autotune == "across") expect_rivals();
   if (recipe.backend.empty()) {
     recipe.backend = default_backend();
     recipe.origin["backend"] = "the fastest of this machine";
@@ -46,7 +47,7 @@ void settle(Recipe& recipe, int64_t images) {
 std::string default_backend() {
   std::string name;
   for (const BackendEntry& entry : list_backends())
-    if (entry.purpose == Purpose::speed && entry.absent_because.empty()) name = entry.name;
+    if (entry.purpose == Purpose::speed && entry.by_default == ByDefault::taken && entry.absent_because.empty()) name = entry.name;
   return name;
 }
 

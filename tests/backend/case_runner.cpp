@@ -209,6 +209,8 @@ std::string name_of(const Computes& computes) {
   return computes.precision == graph::fp32 ? computes.backend : fmt::format("{}_{}", computes.backend, graph::name_of(computes.precision));
 }
 
+bool is_on_gpu(std::string_view backend) { return backend == "cuda" || backend == "cudnn"; }
+
 bool gpu_is_required() {
   const char* required = std::getenv("FOVEA_REQUIRE_GPU");
   return required != nullptr && std::string_view(required) == "1";

@@ -52,7 +52,8 @@ struct Computes {
 };
 std::vector<Computes> all_computes();
 std::string name_of(const Computes& computes);  // "cuda", or "cuda_bf16"
-bool gpu_is_required();                         // FOVEA_REQUIRE_GPU=1 in the environment
+bool is_on_gpu(std::string_view backend);
+bool gpu_is_required();  // FOVEA_REQUIRE_GPU=1 in the environment
 
 // nullptr, and why, where it is absent; where a GPU is required, the absence of `cuda` is an Error (device) instead.
 std::unique_ptr<Backend> open_or_say_why_not(const std::string& name, std::string& absent_because);

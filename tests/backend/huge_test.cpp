@@ -95,7 +95,7 @@ class Huge : public testing::TestWithParam<std::string> {
   }
   // Of the device's memory; on the host, of what is written.
   bool has_memory(double gib) { return static_cast<double>(backend_->device().memory_status().free) > gib * 0x1p30; }
-  bool has_memory_for_inputs(double gib) { return GetParam() != "cuda" || has_memory(gib); }
+  bool has_memory_for_inputs(double gib) { return !is_on_gpu(GetParam()) || has_memory(gib); }
 
   std::unique_ptr<Backend> backend_;
 };
@@ -189,7 +189,7 @@ class SlowHuge : public Huge {};
 
 TEST_P(SlowHuge, WritesMoreThan2To31Elements) {
   constexpr int64_t elements = (int64_t{1} << 31) + 77;
-  if (!has_memory(GetParam() == "cuda" ? 17 : 9)) GTEST_SKIP() << "needs 9 GiB of free memory, or 17 GiB on a GPU";
+  if (!has_memory(is_on_gpu(GetParam()) ? 17 : 9)) GTEST_SKIP() << "needs 9 GiB of free memory, or 17 GiB on a GPU";
   const Zeros x(elements * sizeof(float));
   x.as<float>()[elements - 1] = 3;
   x.as<float>()[elements - 78] = -4;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What needs a GPU: every test of the backend `cuda`, the sanitizers over its kernels, and five runs of one command.
+# What needs a GPU: every test of the backends `cuda` and, where cuDNN is, `cudnn`, the sanitizers over the kernels of the first, and five
+# runs of one command.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -49,11 +50,12 @@ stage() {
   summary+=("$(printf '%-44s %-8s %4d s  %s' "$name" "$verdict" $((SECONDS - start)) "$counted")")
 }
 
-# same_bits PRECISION
+# same_bits BACKEND PRECISION
 same_bits() {
+  local backend=$1 && shift
   for i in 1 2 3 4 5; do
-    "$build/fovea" train --quiet --backend cuda --precision "$1" --data synthetic:28x28x1:10:4096:256 --model lenet5 --out "$scratch/$1-run$i" || return 1
-    find "$scratch/$1-run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$scratch/bits$i"
+    "$build/fovea" train --quiet --backend "$backend" --precision "$1" --data synthetic:28x28x1:10:4096:256 --model lenet5 --out "$scratch/$backend-$1-run$i" || return 1
+    find "$scratch/$backend-$1-run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$scratch/bits$i"
     [ -s "$scratch/bits$i" ] || { echo "run $i left no weights"; return 1; }
     cmp "$scratch/bits1" "$scratch/bits$i" || return 1
   done
@@ -68,6 +70,8 @@ reduced+=':*LossScaleTest*/cuda'
 
 [ -x "$build/backend_tests" ] || { echo "run.sh: there is no backend_tests in $build; build first" >&2; exit 2; }
 stage "doctor" "$build/fovea" doctor
+backends=(cuda)
+if "$build/fovea" doctor --backends | grep -qx cudnn; then backends+=(cudnn); else summary+=("the backend cudnn is absent here: nothing of it was tested"); fi
 stage "backend: table and random shapes" "$build/backend_tests" --gtest_filter='*cuda*:CudaBackend*:OpCases*'
 stage "study: claims, part by part" "$build/study_tests" --gtest_filter='Diff.Finds*'
 stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
@@ -75,10 +79,16 @@ stage "plan: claims and their parts" "$build/plan_tests" --gtest_filter='*NormCl
 stage "train: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cuda*:Backends.*:*SmallNet*'
 stage "train: NaN and infinity" "$build/train_tests" --gtest_filter='*NonFiniteValues*cuda*'
 stage "train: precisions" "$build/train_tests" --gtest_filter='*PrecisionTest*cuda*'
-for precision in fp32 tf32 bf16 fp16; do
-  stage "five runs in $precision, the same bits" same_bits "$precision"
-  for model in lenet5 resnet20; do
-    stage "$model in $precision beside the reference" "$build/fovea" diff "$model" reference cuda --precision "$precision" --batch 2
+for backend in "${backends[@]}"; do
+  if [ "$backend" = cudnn ]; then
+    stage "cudnn: choices, table and random shapes" "$build/backend_tests" --gtest_filter='*cudnn*:*CudnnBackend*'
+    stage "cudnn: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cudnn*:*NonFiniteValues*cudnn*:*PrecisionTest*cudnn*'
+  fi
+  for precision in fp32 tf32 bf16 fp16; do
+    stage "$backend: five runs in $precision, the same bits" same_bits "$backend" "$precision"
+    for model in lenet5 resnet20; do
+      stage "$backend: $model in $precision beside the reference" "$build/fovea" diff "$model" reference "$backend" --precision "$precision" --batch 2
+    done
   done
 done
 for tool in "${sanitizers[@]}"; do

@@ -103,7 +103,7 @@ layers = [
     if (entry.name == "reference" || !entry.absent_because.empty()) continue;
     const std::unique_ptr<Backend> other = open_backend(entry.name);
     for (const std::string precision : {"fp32", "bf16", "fp16"}) {
-      if (precision != "fp32" && entry.name != "cuda") continue;
+      if (precision != "fp32" && entry.precisions != Precisions::all) continue;
       train::Recipe recipe;
       recipe.batch = 8;
       recipe.threads = 2;

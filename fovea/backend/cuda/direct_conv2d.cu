@@ -92,8 +92,8 @@ __device__ __forceinline__ void store_pixels(const DirectShape& shape, const Dir
     for (int half = 0; half < 2; ++half) {
       float low = d[j][2 * half] + bias[k], high = d[j][2 * half + 1] + bias[k + 1];
       if (out.relu) {
-        low = low > 0 ? low : 0;
-        high = high > 0 ? high : 0;
+        low = low <= 0 ? 0 : low;  // NaN stays NaN
+        high = high <= 0 ? 0 : high;
       }
       *reinterpret_cast<uint32_t*>(staging + (lane / 4 + half * 8) * pitch + k * 2) = pair_of(low, high, T());
     }

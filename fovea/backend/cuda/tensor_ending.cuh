@@ -50,7 +50,7 @@ struct Destination {
   }
 };
 
-__device__ inline float finished(float sum, const Destination& to) { return to.relu && !(sum > 0) ? 0.0f : sum; }
+__device__ inline float finished(float sum, const Destination& to) { return to.relu && sum <= 0 ? 0.0f : sum; }  // NaN stays NaN
 
 // The tile and the part of the sum that a block works on.
 struct Work {
