@@ -1,5 +1,6 @@
-// Which runs of nodes this backend takes as one step: a convolution or a linear layer with its bias and ReLU as one graph of cuDNN, where
-// it has an engine for that, and of the claims of `cuda` those that do not take a product away from the libraries for nothing.
+// Which runs of nodes this backend takes as one step: a convolution or a linear layer with its bias as one graph of cuDNN, where it has an
+// engine for that, and of the claims of `cuda` those that do not take a product away from the libraries for nothing. A ReLU stays outside
+// the graph: that every engine lets NaN through it is not shown.
 #include <algorithm>
 
 #include "fovea/backend/cudnn/backend.h"
@@ -8,7 +9,6 @@ namespace fovea::cudnn {
 namespace {
 
 using graph::Node;
-using Tail = Convolution::Tail;
 
 Conv2dForward conv2d_of(const LinearForward& op) { return {images_of_one_pixel(op.shape), op.types}; }
 
@@ -21,12 +21,6 @@ bool has_bias(const Neighbours& around) {
   return around.nodes.size() > 1 && std::holds_alternative<BiasForward>(around.nodes[1].op) && reads_alone(around, 1);
 }
 
-bool has_relu(const Neighbours& around) {
-  if (around.nodes.size() < 3) return false;
-  const ActivationForward* activation = std::get_if<ActivationForward>(&around.nodes[2].op);
-  return activation != nullptr && activation->activation == Activation::relu && reads_alone(around, 2);
-}
-
 }  // namespace
 
 std::optional<Claim> CudnnBackend::product_with_bias(const Neighbours& around, const Limits& limits) {
@@ -35,15 +29,13 @@ std::optional<Claim> CudnnBackend::product_with_bias(const Neighbours& around, c
   const LinearForward* linear = std::get_if<LinearForward>(&first.op);
   if ((conv2d == nullptr && linear == nullptr) || !has_bias(around)) return std::nullopt;
   if (linear != nullptr && linear->types.products != Products::tf32) return std::nullopt;  // in f32 two to four times as slow as `cuda`
-  const size_t nodes = has_relu(around) ? 3 : 2;
-  const Chosen choice =
-      chosen(Convolution(conv2d != nullptr ? *conv2d : conv2d_of(*linear), nodes == 3 ? Tail::bias_relu : Tail::bias), limits);
+  const Chosen choice = chosen(Convolution(conv2d != nullptr ? *conv2d : conv2d_of(*linear), Convolution::Tail::bias), limits);
   if (!choice.engine) return std::nullopt;
-  return Claim{.nodes = nodes,
-               .name = std::string(conv2d != nullptr ? "conv2d" : "linear") + (nodes == 3 ? "+bias+relu" : "+bias"),
+  return Claim{.nodes = 2,
+               .name = conv2d != nullptr ? "conv2d+bias" : "linear+bias",
                .kernel = make_kernel(choice),
                .in = {first.in[0], first.in[1], around.nodes[1].in[1]},
-               .out = {around.nodes[nodes - 1].out[0]}};
+               .out = {around.nodes[1].out[0]}};
 }
 
 bool CudnnBackend::has_engine(const Op& op, const Limits& limits) {

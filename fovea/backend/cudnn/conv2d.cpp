@@ -41,7 +41,7 @@ bool is_within_reach(const Conv2dShape& shape, const Types& types) {
 
 Problem Convolution::problem() const {
   static constexpr std::string_view passes[] = {Conv2dForward::name, Conv2dBackwardData::name, Conv2dBackwardFilter::name};
-  static constexpr std::string_view tails[] = {"", " +bias", " +bias+relu"};
+  static constexpr std::string_view tails[] = {"", " +bias"};
   const Operand x = {types.x, shape.x().elements()}, w = {types.w, shape.filter().elements()}, y = {types.y, shape.y().elements()};
   Problem problem{fmt::format("cudnn {} {} {}{}{}", passes[static_cast<size_t>(pass)], precision_of(types), text_of(shape),
                               tails[static_cast<size_t>(tail)], into == Into::add ? " add" : ""),

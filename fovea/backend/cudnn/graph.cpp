@@ -137,15 +137,6 @@ fe::ConvDesc_v8 descriptor_of(const Window& window) {
       .build();
 }
 
-fe::Operation pointwise(cudnnPointwiseMode_t mode, const fe::Tensor& x, const fe::Tensor* b, const fe::Tensor& y) {
-  const fe::PointWiseDesc how =
-      fe::PointWiseDescBuilder().setMode(mode).setMode(CUDNN_PROPAGATE_NAN).setComputeType(CUDNN_DATA_FLOAT).build();
-  fe::OperationBuilder builder(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-  builder.setxDesc(x).setyDesc(y).setpwDesc(how);
-  if (b != nullptr) builder.setbDesc(*b);
-  return builder.build();
-}
-
 using Operations = std::vector<fe::Operation>;
 
 Operations forward_operations(const Convolution& c) {
@@ -167,12 +158,15 @@ Operations forward_operations(const Convolution& c) {
     convolve(tensors.image(c.types.y, y_shape));
     return operations;
   }
-  const fe::Tensor b = tensors.image(DType::f32, {1, 1, 1, c.shape.k}), y = tensors.image(c.types.y, y_shape);
-  const fe::Tensor product = tensors.inner(y_shape), sum = tensors.inner(y_shape);
-  const bool has_relu = c.tail == Convolution::Tail::bias_relu;
+  const fe::Tensor b = tensors.image(DType::f32, {1, 1, 1, c.shape.k}), y = tensors.image(c.types.y, y_shape),
+                   product = tensors.inner(y_shape);
   convolve(product);
-  operations.push_back(pointwise(CUDNN_POINTWISE_ADD, product, &b, has_relu ? sum : y));
-  if (has_relu) operations.push_back(pointwise(CUDNN_POINTWISE_RELU_FWD, sum, nullptr, y));
+  operations.push_back(fe::OperationBuilder(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR)
+                           .setxDesc(product)
+                           .setbDesc(b)
+                           .setyDesc(y)
+                           .setpwDesc(fe::PointWiseDescBuilder().setMode(CUDNN_POINTWISE_ADD).setComputeType(CUDNN_DATA_FLOAT).build())
+                           .build());
   return operations;
 }
 

@@ -10,7 +10,7 @@ namespace fovea::cudnn {
 
 struct Convolution {
   enum class Pass : uint8_t { forward, backward_data, backward_filter } pass = Pass::forward;
-  enum class Tail : uint8_t { nothing, bias, bias_relu };
+  enum class Tail : uint8_t { nothing, bias };
   Conv2dShape shape;
   Types types;
   Into into = Into::overwrite;  // of the gradients
