@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the training speed of fovea beside that of PyTorch, in one run, and appends records to a file.
 
-tools/bench_train.py --peer PATH --backend eigen|openmp|cuda [--threads 1,2,4] [--precision bf16] [--python PYTHON] [--only NAME]
+tools/bench_train.py --peer PATH --backend eigen|openmp|cuda [--threads 1,2,4] [--precision bf16] [--python PYTHON] [--only NAME] [--best]
                      [--rounds R] [--seconds S] [--fovea FILE] [--out FILE]
 
 A CPU backend stands beside PyTorch, eager, on the same number of threads, both pinned to the same cores. On cuda fovea stands beside
@@ -109,7 +109,8 @@ def images_for(seconds, speed, cell):
 
 
 def measure(cell):
-    arguments, batch, modes = cell.arguments, cell.batch, MODES[cell.device]
+    arguments, batch = cell.arguments, cell.batch
+    modes = MODES[cell.device][-1:] if arguments.best else MODES[cell.device]
     speed, _ = cell.train(2 * batch)
     speed, _ = cell.train(images_for(arguments.seconds / 4, speed, cell))
     images = images_for(arguments.seconds, speed, cell)
@@ -145,6 +146,7 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="with PyTorch in it (default: the one that runs this)")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"], help="of fovea; PyTorch's is in its modes")
     parser.add_argument("--only", default="", help="part of the name of the experiments to measure")
+    parser.add_argument("--best", action="store_true", help="of the peer's modes only the last one")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="that an epoch or the peer's measurement takes")
     parser.add_argument("--fovea", default=str(ROOT / "build" / "fovea"))
