@@ -13,8 +13,8 @@ constexpr int pieces = chunk / 16;  // of eight filters that a thread writes of 
 
 constexpr int chunks_that_meet = 4;  // that a group has room for, where the sums meet something
 
-// What the sums meet in memory before they are written: nothing, what they are added to, what relu gave, or both. A kernel for each: one
-// for all of them took 1.4 times as long, since it kept what it needed in memory.
+// What the sums meet in memory before they are written: nothing, what they are added to, what relu gave, or both. A kernel for each,
+// since choices at run time cost registers: docs/performance.md.
 enum class Ending : uint8_t { plain, adds, through_relu, adds_through_relu };
 template <Ending ending>
 constexpr bool adds_before = ending == Ending::adds || ending == Ending::adds_through_relu;
