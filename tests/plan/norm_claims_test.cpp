@@ -17,6 +17,7 @@ layers = [
   { conv2d = 64, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
   { max_pool = 3, stride = 2, padding = 1 },
   { block = "basic", name = "same", channels = 64 },
+  { block = "basic", name = "wide", channels = 96, project = true },
   { block = "basic", name = "half", channels = 128, stride = 2, project = true },
   { conv2d = 40, kernel = 1, batch_norm = true, activation = "leaky_relu", slope = 0.1 },
   { conv2d = 24, kernel = 1, batch_norm = true, activation = "gelu" },
@@ -59,17 +60,18 @@ TEST_P(NormClaims, TakeEveryNormWithWhatIsAroundIt) {
   test::Training with = training(Claims::on);
   const Plan& plan = with.session.plan(0);
   const auto ends_with = [](std::string_view end) { return [end](const Step& step) { return step.what.ends_with(end); }; };
-  EXPECT_EQ(count(plan, ends_with("batch_norm+relu")), 2);
+  EXPECT_EQ(count(plan, ends_with("batch_norm+relu")), 3);
   EXPECT_EQ(count(plan, ends_with("batch_norm+relu+max_pool")), 1);
-  EXPECT_EQ(count(plan, ends_with("batch_norm+add+relu")), 2);
+  EXPECT_EQ(count(plan, ends_with("batch_norm+add+relu")), 3);
   EXPECT_EQ(count(plan, ends_with("batch_norm+leaky_relu")), 1);
   const bool on_tensor_cores = job_.precision.has_working_copies();
-  EXPECT_EQ(count(plan, ends_with("relu_backward+batch_norm_backward")), on_tensor_cores ? 5 : 6);
-  EXPECT_EQ(count(plan, ends_with("conv2d_backward_data+relu_backward")), on_tensor_cores ? 1 : 0);
+  EXPECT_EQ(count(plan, ends_with("relu_backward+batch_norm_backward")), on_tensor_cores ? 6 : 8);
+  EXPECT_EQ(count(plan, ends_with("conv2d_backward_data+relu_backward")), on_tensor_cores ? 2 : 0);
   EXPECT_EQ(count(plan, ends_with("activation_backward")), 0);
-  EXPECT_EQ(count(plan, [](const Step& step) { return step.kernel->algorithm().ends_with("relu by its input"); }), 3);
+  EXPECT_EQ(count(plan, [](const Step& step) { return step.kernel->algorithm().ends_with("relu by its input"); }), 4);
   const auto of_tiles = count(plan, [](const Step& step) { return step.what.starts_with("conv2d+batch_norm"); });
-  EXPECT_EQ(of_tiles, on_tensor_cores ? 5 : 0);
+  EXPECT_EQ(of_tiles, on_tensor_cores ? 6 : 0);
+  EXPECT_EQ(count(plan, [](const Step& step) { return step.what == "two conv2d+batch_norm+add+relu"; }), on_tensor_cores ? 1 : 0);
 }
 
 TEST_P(NormClaims, GiveTheResultsOfTheirParts) {

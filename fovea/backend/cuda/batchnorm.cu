@@ -6,7 +6,9 @@
 #include "fovea/backend/cuda/norm_rows.cuh"
 #include "fovea/backend/cuda/tensor_product.h"
 
+#include <array>
 #include <limits>
+#include <span>
 
 namespace fovea::cuda {
 namespace {
@@ -104,10 +106,26 @@ struct Floor {
   float least;
   __device__ float operator()(float value) const { return value <= least ? least : value; }  // NaN stays NaN
 };
+constexpr Floor no_floor = {-std::numeric_limits<float>::infinity()};
 struct Activated {
   Activation activation;
   float slope;
   __device__ float operator()(float value) const { return activate(activation, value, slope); }
+};
+
+template <int width>
+struct ForwardChannels {
+  float mean[width], factor[width], shift[width];
+
+  __device__ ForwardChannels(const Normal& normal, int c) {
+#pragma unroll
+    for (int j = 0; j < width; ++j) {
+      mean[j] = normal.mean[c + j];
+      factor[j] = normal.scale[c + j] / sqrtf(normal.variance[c + j] + normal.epsilon);
+      shift[j] = normal.shift[c + j];
+    }
+  }
+  __device__ float normalised(int j, float value) const { return fmaf(value - mean[j], factor[j], shift[j]); }
 };
 
 template <int width, int batch, class T, class Finish>
@@ -115,13 +133,7 @@ __global__ void __launch_bounds__(block_threads, 3)
     normalise(NormGrid grid, Normal normal, Finish finish, const T* __restrict__ x, const T* __restrict__ added, T* __restrict__ y) {
   const OwnRows<Walk::up> own(grid);
   if (own.count() == 0) return;
-  float mean[width], factor[width], shift[width];
-#pragma unroll
-  for (int j = 0; j < width; ++j) {
-    mean[j] = normal.mean[own.c + j];
-    factor[j] = normal.scale[own.c + j] / sqrtf(normal.variance[own.c + j] + normal.epsilon);
-    shift[j] = normal.shift[own.c + j];
-  }
+  const ForwardChannels<width> channels(normal, own.c);
   own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
     RowPiece<width, T> pieces[batch], others[batch];
 #pragma unroll
@@ -138,10 +150,40 @@ __global__ void __launch_bounds__(block_threads, 3)
       if (added != nullptr) others[i].widen(other);
 #pragma unroll
       for (int j = 0; j < width; ++j) {
-        value[j] = fmaf(value[j] - mean[j], factor[j], shift[j]);
+        value[j] = channels.normalised(j, value[j]);
         if (added != nullptr) value[j] += other[j];
         value[j] = finish(value[j]);
       }
+      put<width>(value, y + first + i * apart);
+    }
+  });
+}
+
+// Two norms, the sum of what they give, and what is done to it.
+template <int width, class T>
+__global__ void __launch_bounds__(block_threads, 2)
+    normalise_both(NormGrid grid, Normal normal, Normal other_normal, Floor finish, const T* __restrict__ x, const T* __restrict__ other,
+                   T* __restrict__ y) {
+  constexpr int batch = 4;
+  const OwnRows<Walk::up> own(grid);
+  if (own.count() == 0) return;
+  const ForwardChannels<width> channels(normal, own.c), other_channels(other_normal, own.c);
+  own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
+    RowPiece<width, T> pieces[batch], others[batch];
+#pragma unroll
+    for (int i = 0; i < batch; ++i) {
+      if (i >= valid) continue;
+      pieces[i].load(x + first + i * apart);
+      others[i].load(other + first + i * apart);
+    }
+#pragma unroll
+    for (int i = 0; i < batch; ++i) {
+      if (i >= valid) continue;
+      float value[width], other_value[width];
+      pieces[i].widen(value);
+      others[i].widen(other_value);
+#pragma unroll
+      for (int j = 0; j < width; ++j) value[j] = finish(channels.normalised(j, value[j]) + other_channels.normalised(j, other_value[j]));
       put<width>(value, y + first + i * apart);
     }
   });
@@ -189,7 +231,7 @@ void launch_normalise(const Op& op, const Normal& normal, const NormTail& tail, 
   const NormGrid grid = norm_grid(op.rows, op.c, most_abreast<T>, 3 * planned_multiprocessors);
   const T* added = tail.adds ? input_of<T>(buffers, place) : nullptr;
   if (!tail.activation)
-    launch_normalise(grid, normal, Floor{-std::numeric_limits<float>::infinity()}, added, buffers, launch);
+    launch_normalise(grid, normal, no_floor, added, buffers, launch);
   else if (*tail.activation == Activation::relu)
     launch_normalise(grid, normal, Floor{0}, added, buffers, launch);
   else
@@ -236,46 +278,122 @@ KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail) {
 
 namespace {
 
-// A convolution that leaves the moments of its outputs, tile by tile, and the norm of them. Workspace: the moments.
-template <class T>
-class ConvolutionAndNorm final : public Kernel {
+// A convolution that leaves the moments of its outputs, tile by tile, in the workspace, and their mean and variance.
+class ConvolutionAndMoments {
  public:
-  ConvolutionAndNorm(MomentsOfTiles tiles, const BatchNormForward& op, const NormTail& tail)
-      : Kernel("cuda"), convolution_(std::move(tiles.kernel)), deal_(tiles.deal), op_(op), tail_(tail) {}
+  ConvolutionAndMoments(MomentsOfTiles tiles, const BatchNormForward& norm)
+      : convolution_(std::move(tiles.kernel)), deal_(tiles.deal), norm_(norm) {}
 
-  std::string algorithm() const override { return convolution_->algorithm() + ", moments of " + std::to_string(deal_.parts) + " parts"; }
-  size_t workspace_bytes() const override { return bytes_of_parts(deal_, op_.c); }
-  void bind(Buffers buffers, void* workspace) override {
+  std::string algorithm() const { return convolution_->algorithm() + ", moments of " + std::to_string(deal_.parts) + " parts"; }
+  size_t workspace_bytes() const { return bytes_of_parts(deal_, norm_.c); }
+  // in: x w   out: y of the norm, mean variance, y of the convolution
+  void bind(std::span<const Tensor> in, std::span<const Tensor> out, void* workspace) {
     workspace_ = workspace;
-    const Tensor moments = {workspace, DType::f32, {deal_.parts, 2, op_.c}};
-    convolution_->bind({{buffers.in[0], buffers.in[1]}, {buffers.out[3], moments}}, nullptr);
-    norm_ = {{buffers.out[3]}, {buffers.out[0], buffers.out[1], buffers.out[2]}};
-    norm_.in.insert(norm_.in.end(), buffers.in.begin() + 2, buffers.in.end());
+    const Tensor moments = {workspace, DType::f32, {deal_.parts, 2, norm_.c}};
+    convolution_->bind({{in[0], in[1]}, {out[3], moments}}, nullptr);
+    of_norm_ = {{out[3]}, {out[0], out[1], out[2]}};
   }
-  void run(Stream& stream) override {
-    const Launch launch = {handle_of(stream), workspace_};
+  void run(Stream& stream) {
     convolution_->run(stream);
-    launch_merge_moments(deal_, static_cast<int>(op_.c), launch.floats(), norm_, launch);
-    launch_normalise<T>(op_, normal_of(op_, norm_), tail_, 3, norm_, launch);
+    const Launch launch = {handle_of(stream), workspace_};
+    launch_merge_moments(deal_, static_cast<int>(norm_.c), launch.floats(), of_norm_, launch);
   }
+  const BatchNormForward& norm() const { return norm_; }
+  const Buffers& of_norm() const { return of_norm_; }
 
  private:
   KernelPtr convolution_;
   Deal deal_;
-  BatchNormForward op_;
-  NormTail tail_;
-  Buffers norm_;
+  BatchNormForward norm_;
+  Buffers of_norm_;  // in: what is normalised   out: y mean variance
   void* workspace_ = nullptr;
 };
+
+template <class T>
+class ConvolutionAndNorm final : public Kernel {
+ public:
+  ConvolutionAndNorm(ConvolutionAndMoments convolution, const NormTail& tail)
+      : Kernel("cuda"), convolution_(std::move(convolution)), tail_(tail) {}
+
+  std::string algorithm() const override { return convolution_.algorithm(); }
+  size_t workspace_bytes() const override { return convolution_.workspace_bytes(); }
+  void bind(Buffers buffers, void* workspace) override {
+    convolution_.bind(buffers.in, buffers.out, workspace);
+    norm_ = convolution_.of_norm();
+    norm_.in.insert(norm_.in.end(), buffers.in.begin() + 2, buffers.in.end());
+  }
+  void run(Stream& stream) override {
+    convolution_.run(stream);
+    launch_normalise<T>(convolution_.norm(), normal_of(convolution_.norm(), norm_), tail_, 3, norm_, {handle_of(stream)});
+  }
+
+ private:
+  ConvolutionAndMoments convolution_;
+  NormTail tail_;
+  Buffers norm_;
+};
+
+// The end of two branches: both norms in one pass, so that what one of them gives is neither written nor read.
+template <class T>
+class ConvolutionsAndNorms final : public Kernel {
+ public:
+  ConvolutionsAndNorms(ConvolutionAndMoments first, ConvolutionAndMoments second, Floor finish)
+      : Kernel("cuda"), parts_{std::move(first), std::move(second)}, finish_(finish) {}
+
+  std::string algorithm() const override { return parts_[0].algorithm() + "; " + parts_[1].algorithm(); }
+  size_t workspace_bytes() const override { return std::max(parts_[0].workspace_bytes(), parts_[1].workspace_bytes()); }
+  void bind(Buffers buffers, void* workspace) override {
+    const std::span<const Tensor> in(buffers.in), out(buffers.out);
+    const std::vector<Tensor> second = {out[0], out[4], out[5], out[6]};
+    parts_[0].bind(in.first(2), out.first(4), workspace);
+    parts_[1].bind(in.subspan(4, 2), second, workspace);
+    for (size_t i = 0; i < 2; ++i) {
+      norms_[i] = parts_[i].of_norm();
+      norms_[i].in.insert(norms_[i].in.end(), {in[4 * i + 2], in[4 * i + 3]});
+    }
+  }
+  void run(Stream& stream) override {
+    for (ConvolutionAndMoments& part : parts_) part.run(stream);
+    const BatchNormForward& op = parts_[0].norm();
+    const NormGrid grid = norm_grid(op.rows, op.c, most_abreast<T>, 2 * planned_multiprocessors);
+    with_width<most_abreast<T>>(grid.width, [&](auto width) {
+      normalise_both<width><<<grid.blocks(), grid.block(), 0, handle_of(stream)>>>(
+          grid, normal_of(op, norms_[0]), normal_of(parts_[1].norm(), norms_[1]), finish_, input_of<T>(norms_[0], 0),
+          input_of<T>(norms_[1], 0), output_of<T>(norms_[0], 0));
+    });
+    check_launch("normalise_both");
+  }
+
+ private:
+  std::array<ConvolutionAndMoments, 2> parts_;
+  Floor finish_;
+  std::array<Buffers, 2> norms_;
+};
+
+std::optional<ConvolutionAndMoments> with_moments(const Conv2dForward& conv2d, const BatchNormForward& norm) {
+  MomentsOfTiles tiles = on_tensor_cores_with_moments(conv2d);
+  if (tiles.kernel == nullptr) return std::nullopt;
+  require_countable(norm, tiles.deal.parts * 2 * norm.c);
+  return ConvolutionAndMoments(std::move(tiles), norm);
+}
 
 }  // namespace
 
 KernelPtr conv2d_with_batch_norm(const Conv2dForward& conv2d, const BatchNormForward& norm, const NormTail& tail) {
-  MomentsOfTiles tiles = on_tensor_cores_with_moments(conv2d);
-  if (tiles.kernel == nullptr) return nullptr;
-  require_countable(norm, tiles.deal.parts * 2 * norm.c);
+  std::optional<ConvolutionAndMoments> convolution = with_moments(conv2d, norm);
+  if (!convolution) return nullptr;
   return with_values(require_values(norm),
-                     [&]<class T>(T) -> KernelPtr { return std::make_unique<ConvolutionAndNorm<T>>(std::move(tiles), norm, tail); });
+                     [&]<class T>(T) -> KernelPtr { return std::make_unique<ConvolutionAndNorm<T>>(std::move(*convolution), tail); });
+}
+
+KernelPtr two_conv2d_with_batch_norm(const NormedConv2d& first, const NormedConv2d& second, std::optional<Activation> activation) {
+  if (activation && *activation != Activation::relu) return nullptr;
+  std::optional<ConvolutionAndMoments> one = with_moments(first.conv2d, first.norm), other = with_moments(second.conv2d, second.norm);
+  if (!one || !other) return nullptr;
+  const Floor finish = activation ? Floor{0} : no_floor;
+  return with_values(require_values(first.norm), [&]<class T>(T) -> KernelPtr {
+    return std::make_unique<ConvolutionsAndNorms<T>>(std::move(*one), std::move(*other), finish);
+  });
 }
 
 template <>

@@ -40,6 +40,13 @@ KernelPtr batch_norm_with_pool(const BatchNormForward& op, const MaxPoolForward&
 // The convolution in front as well, where it leaves the moments on its way; nullptr where it does not.
 // in: x w scale shift [added]   out: y mean variance, and what is normalised
 KernelPtr conv2d_with_batch_norm(const Conv2dForward& conv2d, const BatchNormForward& norm, const NormTail& tail);
+// The ends of two branches, their sum, and an activation; nullptr for other activations than relu, and where a convolution does not leave
+// the moments. in: x w scale shift of the first, x w scale shift of the second   out: y, mean variance and what is normalised of each
+struct NormedConv2d {
+  const Conv2dForward& conv2d;
+  const BatchNormForward& norm;
+};
+KernelPtr two_conv2d_with_batch_norm(const NormedConv2d& first, const NormedConv2d& second, std::optional<Activation> activation);
 // in: x scale shift mean variance [added]   out: y
 KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail);
 // The gradient through the activation behind a norm, and through the norm.

@@ -68,6 +68,37 @@ std::optional<Claim> conv2d_with_norm(const Neighbours& around) {
   return std::move(claim);
 }
 
+// conv2d batch_norm conv2d batch_norm add [activation]: the ends of two branches that are summed up
+std::optional<Claim> two_conv2d_with_norm(const Neighbours& around) {
+  const Conv2dForward *first = at<Conv2dForward>(around, 0), *second = at<Conv2dForward>(around, 2);
+  const BatchNormForward *first_norm = at<BatchNormForward>(around, 1), *second_norm = at<BatchNormForward>(around, 3);
+  if (first == nullptr || second == nullptr || first_norm == nullptr || second_norm == nullptr || at<Add>(around, 4) == nullptr)
+    return std::nullopt;
+  const std::span<const Node> nodes = around.nodes;
+  for (const size_t i : {0, 2})
+    if (nodes[i + 1].in[0] != nodes[i].out[0] || !is_read_once(around, nodes[i + 1].out[0])) return std::nullopt;
+  const Node& sum = nodes[4];
+  const ValueId one = nodes[1].out[0], other = nodes[3].out[0];
+  if (std::minmax(sum.in[0], sum.in[1]) != std::minmax(one, other)) return std::nullopt;
+  const ActivationForward* activation = at<ActivationForward>(around, 5);
+  if (activation != nullptr && (nodes[5].in[0] != sum.out[0] || !is_read_once(around, sum.out[0]))) activation = nullptr;
+  Claim claim{.nodes = 5, .name = "two conv2d+batch_norm+add", .kernel = nullptr, .in = {}, .out = {sum.out[0]}};
+  std::optional<Activation> behind;
+  if (activation != nullptr) {
+    behind = activation->activation;
+    claim.name += "+" + std::string(name_of(*behind));
+    claim.out[0] = nodes[claim.nodes++].out[0];
+  }
+  claim.kernel = two_conv2d_with_batch_norm({*first, *first_norm}, {*second, *second_norm}, behind);
+  if (claim.kernel == nullptr) return std::nullopt;
+  for (const size_t i : {0, 2}) {
+    const Node &conv2d = nodes[i], &norm = nodes[i + 1];
+    claim.in.insert(claim.in.end(), {conv2d.in[0], conv2d.in[1], norm.in[1], norm.in[2]});
+    claim.out.insert(claim.out.end(), {norm.out[1], norm.out[2], conv2d.out[0]});
+  }
+  return claim;
+}
+
 // The shift of the batch norm of x, if `y` is relu of what it gives; else no_value.
 ValueId shift_behind_relu(const graph::Graph& graph, ValueId x, ValueId y) {
   const Node* relu = nullptr;
@@ -169,6 +200,7 @@ std::optional<Claim> data_gradient_with_relu(const Neighbours& around) {
 }  // namespace
 
 std::optional<Claim> norm_claim(const Neighbours& around) {
+  if (std::optional<Claim> claim = two_conv2d_with_norm(around)) return claim;
   if (std::optional<Claim> claim = conv2d_with_norm(around)) return claim;
   if (std::optional<Claim> claim = norm_with_pool(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;

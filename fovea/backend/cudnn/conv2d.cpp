@@ -55,6 +55,9 @@ Problem Convolution::problem() const {
 
 Chosen CudnnBackend::chosen(const Convolution& convolution, const Limits& limits) {
   if (!is_within_reach(convolution.shape, convolution.types)) return {};
+  // Some engines of cuDNN 9.19 round the gradient to 16 bits before they add it, and the sum once more.
+  if (convolution.pass == Convolution::Pass::backward_data && convolution.into == Into::add && is_small_float(convolution.types.x))
+    return {};
   return chosen(convolution.problem(), limits, [&] { return graphs_->offer(convolution); });
 }
 
