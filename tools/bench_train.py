@@ -2,10 +2,11 @@
 """Measures the training speed of fovea beside that of PyTorch, in one run, and appends records to a file.
 
 tools/bench_train.py --peer PATH --backend eigen|openmp|cuda [--threads 1,2,4] [--precision bf16] [--python PYTHON] [--only NAME] [--best]
-                     [--rounds R] [--seconds S] [--fovea FILE] [--out FILE]
+                     [--across] [--rounds R] [--seconds S] [--fovea FILE] [--out FILE]
 
 A CPU backend stands beside PyTorch, eager, on the same number of threads, both pinned to the same cores. On cuda fovea stands beside
-PyTorch compiled (compile16) and, at its best, with the whole step captured as one CUDA graph (graph16); the ratio is to that.
+PyTorch compiled (compile16) and, at its best, with the whole step captured as one CUDA graph (graph16); the ratio is to that, of fovea as it is or, with --across, with the faster of `cuda` and `cudnn` for each step
+if that is faster: what is measured to choose them is measured once and handed to the other runs.
 Both train the same network with Adam on the same batch size, one after the other (fovea, PyTorch, fovea, PyTorch, ...), so that a
 change of the machine's speed meets both. A value of fovea is the images per second of the last of its epochs over random pixels,
 augmentation, metrics and all; the number of images is chosen so that an epoch takes about S seconds. A value of PyTorch is what the
@@ -80,14 +81,16 @@ class Cell:
             sys.exit(f"bench_train: `{' '.join(pinned)}` ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def train(self, images):
+    def train(self, images, *flags, keep_tuning=None):
         """(images/s of the last epoch, result.json) of a training with so many images."""
         with tempfile.TemporaryDirectory() as folder:
             self.output_of([self.arguments.fovea, "train", "--model", self.model, "--data",
                             f"synthetic:{self.shape}:{images}:{self.batch}", "--batch", self.batch,
                             "--epochs", 4 if self.device == "cuda" else 2, "--optimizer", "adam", "--learning-rate", 0.001,
                             "--backend", self.arguments.backend, "--threads", self.threads, "--precision", self.arguments.precision,
-                            "--save-every", "never", "--out", folder, "--quiet"])
+                            "--save-every", "never", "--out", folder, "--quiet", *flags])
+            if keep_tuning is not None:
+                keep_tuning.write_text((Path(folder) / "tuning.json").read_text())
             with open(Path(folder) / "history.csv", newline="") as file:
                 epochs = list(csv.DictReader(file))
             return float(epochs[-1]["images_per_second"]), json.loads((Path(folder) / "result.json").read_text())
@@ -114,12 +117,17 @@ def measure(cell):
     speed, _ = cell.train(2 * batch)
     speed, _ = cell.train(images_for(arguments.seconds / 4, speed, cell))
     images = images_for(arguments.seconds, speed, cell)
-    fovea, peers = f"fovea {arguments.backend}", {mode: f"PyTorch {mode}" for mode in modes}
-    runs, memory = {label: [] for label in [fovea, *peers.values()]}, {}
+    own, peers = {f"fovea {arguments.backend}": []}, {mode: f"PyTorch {mode}" for mode in modes}
+    if arguments.across:
+        tuning = Path(tempfile.mkdtemp()) / "tuning.json"
+        cell.train(2 * batch, "--autotune", "across", keep_tuning=tuning)
+        own["fovea across"] = ["--autotune", "across", "--tuning", tuning]
+    runs, memory = {label: [] for label in [*own, *peers.values()]}, {}
     for number in range(arguments.rounds):
-        speed, result = cell.train(images)
-        runs[fovea].append(speed)
-        memory[fovea] = round(result["predicted_memory_bytes"] / 2**20)
+        for label, flags in own.items():
+            speed, result = cell.train(images, *flags)
+            runs[label].append(speed)
+            memory[label] = round(result["predicted_memory_bytes"] / 2**20)
         for mode in modes:
             peer_speed, version, memory[peers[mode]] = cell.train_peer(mode)
             runs[peers[mode]].append(peer_speed)
@@ -132,9 +140,9 @@ def measure(cell):
                          {"versions": result["versions"] | {"torch": version}, "commit": result["commit"]})
     if cell.device == "cuda":
         line["machine"] = result["machine"]
-    best = peers[modes[-1]]
-    ratios = [a / b for a, b in zip(runs[fovea], runs[best])]
-    line["ratio"] = {"of": fovea, "to": best, "rounds": [round(ratio, 4) for ratio in ratios], "median": round(statistics.median(ratios), 4)}
+    best, fastest = peers[modes[-1]], max(own, key=lambda label: statistics.median(runs[label]))
+    ratios = [a / b for a, b in zip(runs[fastest], runs[best])]
+    line["ratio"] = {"of": fastest, "to": best, "rounds": [round(ratio, 4) for ratio in ratios], "median": round(statistics.median(ratios), 4)}
     return line
 
 
@@ -147,6 +155,7 @@ def main():
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"], help="of fovea; PyTorch's is in its modes")
     parser.add_argument("--only", default="", help="part of the name of the experiments to measure")
     parser.add_argument("--best", action="store_true", help="of the peer's modes only the last one")
+    parser.add_argument("--across", action="store_true", help="also with the faster of both GPU backends for each step")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="that an epoch or the peer's measurement takes")
     parser.add_argument("--fovea", default=str(ROOT / "build" / "fovea"))
