@@ -50,11 +50,13 @@ stage() {
   summary+=("$(printf '%-44s %-8s %4d s  %s' "$name" "$verdict" $((SECONDS - start)) "$counted")")
 }
 
-# same_bits BACKEND PRECISION
+# same_bits BACKEND PRECISION: what the first run chose by measuring holds for the others.
 same_bits() {
-  local backend=$1 && shift
+  local backend=$1 tuning=() && shift
   for i in 1 2 3 4 5; do
-    "$build/fovea" train --quiet --backend "$backend" --precision "$1" --data synthetic:28x28x1:10:4096:256 --model lenet5 --out "$scratch/$backend-$1-run$i" || return 1
+    "$build/fovea" train --quiet --backend "$backend" --precision "$1" --data synthetic:28x28x1:10:4096:256 --model lenet5 \
+      --out "$scratch/$backend-$1-run$i" "${tuning[@]}" || return 1
+    [ ! -e "$scratch/$backend-$1-run1/tuning.json" ] || tuning=(--tuning "$scratch/$backend-$1-run1/tuning.json")
     find "$scratch/$backend-$1-run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$scratch/bits$i"
     [ -s "$scratch/bits$i" ] || { echo "run $i left no weights"; return 1; }
     cmp "$scratch/bits1" "$scratch/bits$i" || return 1
