@@ -17,6 +17,7 @@ void add_machine(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_table(CLI::App& program);
 void add_plot(CLI::App& program);
+void add_report(CLI::App& program);
 void add_explain(CLI::App& program);  // and --explain
 
 }  // namespace fovea::cli

@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   cli::add_bench(program);
   cli::add_table(program);
   cli::add_plot(program);
+  cli::add_report(program);
   cli::add_explain(program);
   try {
     program.parse(argc, argv);
