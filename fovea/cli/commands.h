@@ -8,6 +8,7 @@ class App;
 namespace fovea::cli {
 
 void add_train(CLI::App& program);
+void add_compare(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_models(CLI::App& program);
 void add_plan(CLI::App& program);
