@@ -144,7 +144,8 @@ Outcome run_training(const Experiment& experiment) {
   }
   Reporter reporter(experiment.on_epoch);
   const train::Recipe recipe = train::read_recipe(experiment.recipe, settings);
-  train::TrainResult result = train::Trainer(recipe, reporter, std::move(own)).train();
+  const train::SharedData data = own ? train::share_training_data(recipe, std::move(*own)) : nullptr;
+  train::TrainResult result = train::Trainer(recipe, reporter, data).train();
   return {Classifier(std::make_shared<Classifier::Content>(Classifier::Content{std::move(result.model)})),
           evaluation_of(result.test),
           std::ssize(result.history),

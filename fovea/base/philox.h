@@ -13,7 +13,7 @@
 namespace fovea {
 
 // What a random number is for: the first word of the counter, so that no two uses share a stream.
-enum class Draw : uint32_t { shuffle = 1, augment = 2, dropout = 3, init = 4, pixels = 5, digits = 6, split = 7, test = 8 };
+enum class Draw : uint32_t { shuffle = 1, augment = 2, dropout = 3, init = 4, pixels = 5, digits = 6, split = 7, test = 8, bootstrap = 9 };
 
 struct Random4 {
   uint32_t v[4];

@@ -8,6 +8,7 @@ class App;
 namespace fovea::cli {
 
 void add_train(CLI::App& program);
+void add_compare(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_models(CLI::App& program);
 void add_plan(CLI::App& program);
@@ -17,6 +18,7 @@ void add_machine(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_table(CLI::App& program);
 void add_plot(CLI::App& program);
+void add_report(CLI::App& program);
 void add_explain(CLI::App& program);  // and --explain
 
 }  // namespace fovea::cli

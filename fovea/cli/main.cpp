@@ -15,6 +15,7 @@ namespace {
 constexpr const char* footer = R"(Examples:
   fovea train recipes/lenet5_digits.toml            train on digits that fovea draws itself
   fovea train --data mnist:DIR --model lenet5       train on the files of MNIST in DIR
+  fovea compare lenet5_digits --steps 200           every backend of this machine on the same training
   fovea eval runs/lenet5-1 --data mnist:DIR         test a trained network
   fovea doctor                                      what this machine has
 
@@ -44,6 +45,7 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   program.footer(footer);
   cli::add_train(program);
+  cli::add_compare(program);
   cli::add_eval(program);
   cli::add_models(program);
   cli::add_plan(program);
@@ -53,6 +55,7 @@ int main(int argc, char** argv) {
   cli::add_bench(program);
   cli::add_table(program);
   cli::add_plot(program);
+  cli::add_report(program);
   cli::add_explain(program);
   try {
     program.parse(argc, argv);

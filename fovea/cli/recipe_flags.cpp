@@ -9,8 +9,9 @@
 
 namespace fovea::cli {
 
-void add_recipe_flags(CLI::App& command, std::map<std::string, std::string>& flags) {
+void add_recipe_flags(CLI::App& command, std::map<std::string, std::string>& flags, const std::set<std::string>& others) {
   for (const train::RecipeKey& key : train::recipe_keys()) {
+    if (others.contains(key.name)) continue;
     std::string flag = key.name;
     std::replace(flag.begin(), flag.end(), '_', '-');
     const std::string help = key.standard.empty() ? key.help : fmt::format("{} (default: {})", key.help, key.standard);

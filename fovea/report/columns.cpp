@@ -13,7 +13,7 @@ std::string escaped(const std::string& cell) {
   std::string text;
   for (const char letter : cell) {
     if (letter == '|' || letter == '\\') text += '\\';
-    text += letter;
+    text += letter == '\n' ? ' ' : letter;
   }
   return text;
 }

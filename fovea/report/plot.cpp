@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "fovea/report/columns.h"
+#include "fovea/report/scale.h"
 #include "fovea/report/svg.h"
 
 namespace fovea::report {
@@ -16,21 +17,6 @@ namespace {
 constexpr double curves_width = 480, bars_width = 400, least_height = 300, margin = 24, head = 56, foot = 56, small = 12, line_height = 16,
                  label_pitch = 36;
 constexpr double bar_height = 20, bar_pitch = 26, group_head = 24, group_gap = 14;
-
-// The smallest of 1, 2, 5 times a power of ten that parts `length` into at most `parts`.
-double nice_step(double length, int parts) {
-  const double least = length / parts;
-  const double power = std::pow(10.0, std::floor(std::log10(least)));
-  for (const double factor : {1.0, 2.0, 5.0})
-    if (factor * power >= least * (1 - 1e-9)) return factor * power;
-  return 10 * power;
-}
-
-struct Scale {
-  double low = 0, high = 1, step = 1;  // of the values
-  double from = 0, to = 1;             // in pixels
-  double at(double value) const { return from + (value - low) / (high - low) * (to - from); }
-};
 
 Scale percent_scale(std::span<const Curve> curves, const Box& box) {
   double low = 100, high = 0;

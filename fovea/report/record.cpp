@@ -4,82 +4,17 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
+#include "fovea/report/members.h"
 
 namespace fovea::report {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr int64_t schema_version = 1;
 
 std::filesystem::path file_of(const std::filesystem::path& path, std::string_view name) { return is_folder(path) ? path / name : path; }
-
-// `line`: of the file, where the text begins.
-Json parse(std::string_view text, const std::string& file, int line) {
-  try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    const size_t end = std::min(error.byte, text.size());
-    const auto newlines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
-    const bool cut = error.byte >= text.size();
-    throw Error(ErrorId::bad_record, cut ? "the record ends before its JSON does" : "the record is not JSON from here on")
-        .at(file, static_cast<int>(newlines) + line)
-        .help("docs/results.md describes the records");
-  }
-}
-
-// Members of one JSON object; every one must be there and of its kind.
-class Members {
- public:
-  Members(const Json& object, std::string file, int line = 0) : object_(object), file_(std::move(file)), line_(line) {
-    if (!object.is_object()) throw error(fmt::format("the record is {}, not an object", object.type_name()));
-  }
-
-  bool has(const char* key) const { return object_.contains(key); }
-  Members object(const char* key) const { return {find(key), file_, line_}; }
-  std::string string(const char* key) const {
-    const Json& value = find(key);
-    if (!value.is_string()) throw wrong_kind(key, "a string");
-    return value.get<std::string>();
-  }
-  int64_t integer(const char* key) const {
-    const Json& value = find(key);
-    if (!value.is_number_integer()) throw wrong_kind(key, "an integer");
-    return value.get<int64_t>();
-  }
-  std::vector<std::pair<std::string, double>> numbers() const {
-    std::vector<std::pair<std::string, double>> all;
-    for (const auto& [key, value] : object_.items()) all.emplace_back(key, number(key.c_str()));
-    return all;
-  }
-  double number(const char* key) const {
-    const Json& value = find(key);
-    if (!value.is_number()) throw wrong_kind(key, "a number");
-    return value.get<double>();
-  }
-
-  Error error(const std::string& message) const {
-    return Error(ErrorId::bad_record, message).at(file_, line_).help("docs/results.md describes the records");
-  }
-
- private:
-  const Json& find(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end()) throw error(fmt::format("the record lacks `{}`", key));
-    return *found;
-  }
-  Error wrong_kind(const char* key, std::string_view expected) const {
-    return error(fmt::format("`{}` is {}, not {}", key, object_.at(key).dump(), expected));
-  }
-
-  const Json& object_;
-  std::string file_;
-  int line_;  // 0: the file as a whole
-};
 
 void check_version(const Members& members) {
   if (const int64_t version = members.integer("schema_version"); version != schema_version)
@@ -139,7 +74,7 @@ class CommaTable {
 RunRecord read_run(const std::filesystem::path& path) {
   RunRecord record;
   record.file = file_of(path, "result.json").string();
-  const Json json = parse(read_text(record.file), record.file, 1);
+  const Json json = parse_json(read_text(record.file), record.file, 1);
   const Members members(json, record.file);
   check_version(members);
   record.model = members.string("model");
@@ -180,7 +115,7 @@ std::vector<Measurement> read_speeds(const std::filesystem::path& path) {
   int line = 0;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
-    const Json json = parse(std::string_view(text).substr(begin, end - begin), file, ++line);
+    const Json json = parse_json(std::string_view(text).substr(begin, end - begin), file, ++line);
     begin = end + 1;
     const Members members(json, file, line), configuration = members.object("configuration");
     check_version(members);

@@ -27,9 +27,19 @@ constexpr std::array<Colour, 11> colours = {{
 }};
 constexpr const char* fonts = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
 
+constexpr std::array<const char*, 5> dashes = {"", "7 3", "2 3", "9 3 2 3", "1 5"};
+
+std::string steps_of(std::span<const Point> points) {
+  std::string steps;
+  for (const Point& point : points) steps += fmt::format("{}{:.1f} {:.1f}", steps.empty() ? 'M' : 'L', point.x, point.y);
+  return steps;
+}
+
 const char* name_of(Ink ink) { return colours[static_cast<size_t>(ink)].name; }
 
-std::string escaped(std::string_view text) {
+}  // namespace
+
+std::string escaped_markup(std::string_view text) {
   std::string result;
   for (const char letter : text) switch (letter) {
       case '&':
@@ -45,18 +55,22 @@ std::string escaped(std::string_view text) {
         result += "&quot;";
         break;
       default:
-        result += letter;
+        // XML has no place for control characters.
+        result += static_cast<unsigned char>(letter) < ' ' && letter != '\n' && letter != '\t' ? ' ' : letter;
     }
   return result;
 }
 
-std::string colour_rules(const char* Colour::*page) {
+std::string ink_rules(Page page) {
   std::string rules;
-  for (const Colour& colour : colours) rules += fmt::format(".{}{{color:{}}}", colour.name, colour.*page);
+  for (const Colour& colour : colours)
+    rules += fmt::format("svg .{}{{color:{}}}", colour.name, page == Page::light ? colour.light : colour.dark);
   return rules;
 }
 
-}  // namespace
+Stroke series_stroke(size_t index) { return {series_ink(index), (index + index / 12) % (dashes.size() - 1)}; }
+
+Stroke ideal_stroke() { return {Ink::plain, dashes.size() - 1, 2}; }
 
 Ink series_ink(size_t index) { return static_cast<Ink>(static_cast<size_t>(Ink::series0) + index % 6); }
 
@@ -65,12 +79,25 @@ void Svg::line(Point from, Point to, Ink ink) {
                        to.x, to.y);
 }
 
-void Svg::path(std::span<const Point> points, Ink ink) {
-  std::string steps;
-  for (const Point& point : points) steps += fmt::format("{}{:.1f} {:.1f}", steps.empty() ? 'M' : 'L', point.x, point.y);
+void Svg::path(std::span<const Point> points, Ink ink) { path(points, Stroke{ink}); }
+
+void Svg::path(std::span<const Point> points, const Stroke& stroke) {
+  const std::string pattern = dashes[stroke.dashes][0] == '\0' ? "" : fmt::format(" stroke-dasharray=\"{}\"", dashes[stroke.dashes]);
+  const std::string opacity = stroke.opacity == 1 ? "" : fmt::format(" stroke-opacity=\"{:g}\"", stroke.opacity);
+  body_ += fmt::format(
+      "<path class=\"{}\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"{:g}\" stroke-linejoin=\"round\"{}{} d=\"{}\"/>\n",
+      name_of(stroke.ink), stroke.width, pattern, opacity, steps_of(points));
+}
+
+void Svg::area(std::span<const Point> outline, Ink ink, double opacity) {
   body_ +=
-      fmt::format("<path class=\"{}\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2.2\" stroke-linejoin=\"round\" d=\"{}\"/>\n",
-                  name_of(ink), steps);
+      fmt::format("<path class=\"{}\" fill=\"currentColor\" fill-opacity=\"{:g}\" d=\"{}Z\"/>\n", name_of(ink), opacity, steps_of(outline));
+}
+
+void Svg::cell(const Box& box, Ink ink, double opacity) {
+  body_ += fmt::format(
+      "<rect class=\"{}\" fill=\"currentColor\" fill-opacity=\"{:.3f}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n",
+      name_of(ink), opacity, box.x, box.y, box.width, box.height);
 }
 
 void Svg::dot(Point centre, double radius, Ink ink) {
@@ -88,7 +115,7 @@ void Svg::text(Point baseline, std::string_view text, const TextStyle& style) {
   body_ +=
       fmt::format("<text class=\"{}\" fill=\"currentColor\" x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{}\" text-anchor=\"{}\"{}>{}</text>\n",
                   name_of(style.ink), baseline.x, baseline.y, style.size, anchors[static_cast<size_t>(style.anchor)],
-                  style.ink == Ink::strong ? " font-weight=\"600\"" : "", escaped(text));
+                  style.ink == Ink::strong ? " font-weight=\"600\"" : "", escaped_markup(text));
 }
 
 std::string Svg::picture(double width, double height, std::string_view title) const {
@@ -96,7 +123,18 @@ std::string Svg::picture(double width, double height, std::string_view title) co
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:g} {1:g}\" width=\"{0:g}\" height=\"{1:g}\" role=\"img\" "
       "font-family=\"{2}\">\n<title>{3}</title>\n<style>\n{4}\n@media(prefers-color-scheme:dark){{{5}}}\n</style>\n"
       "<rect class=\"card\" fill=\"currentColor\" width=\"{0:g}\" height=\"{1:g}\" rx=\"10\"/>\n{6}</svg>\n",
-      width, height, fonts, escaped(title), colour_rules(&Colour::light), colour_rules(&Colour::dark), body_);
+      width, height, fonts, escaped_markup(title), ink_rules(Page::light), ink_rules(Page::dark), body_);
+}
+
+std::string Svg::inline_picture(double width, double height, std::string_view id, const Words& words) const {
+  return fmt::format(
+      "<svg viewBox=\"0 0 {0:g} {1:g}\" role=\"img\" aria-labelledby=\"{2}-title {2}-description\" font-family=\"{3}\">\n"
+      "<title id=\"{2}-title\">{4}</title>\n<desc id=\"{2}-description\">{5}</desc>\n{6}</svg>\n",
+      width, height, id, fonts, escaped_markup(words.title), escaped_markup(words.description), body_);
+}
+
+std::string Svg::swatch(double width, double height) const {
+  return fmt::format("<svg viewBox=\"0 0 {:g} {:g}\" aria-hidden=\"true\">{}</svg>", width, height, body_);
 }
 
 double text_width(std::string_view text, double size) {

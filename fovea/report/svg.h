@@ -19,6 +19,15 @@ struct Box {
 enum class Ink : uint8_t { strong, plain, faint, grid, series0, series1, series2, series3, series4, series5 };
 Ink series_ink(size_t index);  // one of six, again from the first behind the sixth
 
+// Of a line that is one of many: told apart by colour and by dashes, each pair of them another one for 24 lines.
+struct Stroke {
+  Ink ink = Ink::plain;
+  size_t dashes = 0;  // one of four patterns for series; 4: dots for what nothing is on
+  double width = 2.2, opacity = 1;
+};
+Stroke series_stroke(size_t index);
+Stroke ideal_stroke();
+
 enum class Anchor : uint8_t { start, middle, end };
 struct TextStyle {
   Ink ink = Ink::plain;
@@ -26,19 +35,35 @@ struct TextStyle {
   double size = 13;
 };
 
+struct Words {  // for screen readers
+  std::string title, description;
+};
+
 class Svg {
  public:
   void line(Point from, Point to, Ink ink);
   void path(std::span<const Point> points, Ink ink);
+  void path(std::span<const Point> points, const Stroke& stroke);
+  void area(std::span<const Point> outline, Ink ink, double opacity);
+  void cell(const Box& box, Ink ink, double opacity);  // of a grid
   void dot(Point centre, double radius, Ink ink);
   void bar(const Box& box, Ink ink);
   void text(Point baseline, std::string_view text, const TextStyle& style);
 
   std::string picture(double width, double height, std::string_view title) const;  // on a card; `title` is for screen readers
+  // For a page that has ink_rules() in its style: as wide as there is room. `id` is one of its own in the page.
+  std::string inline_picture(double width, double height, std::string_view id, const Words& words) const;
+
+  std::string swatch(double width, double height) const;  // for the same page; says nothing to screen readers
 
  private:
   std::string body_;
 };
+
+enum class Page : uint8_t { light, dark };
+std::string ink_rules(Page page);  // the colours as rules of CSS, each with a class of its own
+
+std::string escaped_markup(std::string_view text);  // as the text of HTML, SVG and their attributes
 
 double text_width(std::string_view text, double size);  // roughly: the reader's font decides
 

@@ -28,4 +28,11 @@ Spread spread_of(std::span<const double> values) {
   return spread;
 }
 
+Quartiles quartiles_of(std::span<const double> values) {
+  if (values.empty()) throw Error(ExitCode::internal, "the quartiles of no values at all");
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  return {quantile(sorted, 0.25), quantile(sorted, 0.5), quantile(sorted, 0.75)};
+}
+
 }  // namespace fovea::study

@@ -12,4 +12,10 @@ struct Spread {
 
 Spread spread_of(std::span<const double> values);  // of at least one; between two values a share is interpolated
 
+struct Quartiles {
+  double q1 = 0, median = 0, q3 = 0;
+};
+
+Quartiles quartiles_of(std::span<const double> values);  // likewise
+
 }  // namespace fovea::study

@@ -6,7 +6,21 @@
 #include <functional>
 #include <string>
 
+#include "fovea/base/error.h"
+
 namespace fovea::train {
+
+// A batch whose plans do not fit, in figures beside the words.
+class BatchTooLarge final : public Error {
+ public:
+  BatchTooLarge(const Error& words, size_t needed, int64_t largest) : Error(words), needed_(needed), largest_(largest) {}
+  size_t needed() const { return needed_; }           // bytes, images included
+  int64_t largest_batch() const { return largest_; }  // that fits; 0 where none does
+
+ private:
+  size_t needed_;
+  int64_t largest_;
+};
 
 // "2 GiB", "500 MiB", "1.5 GB"; the space may be left out. An empty text is no limit: the largest size_t. Throws Error (config).
 size_t memory_limit(const std::string& text);

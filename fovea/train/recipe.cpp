@@ -353,6 +353,7 @@ Recipe read_recipe(const std::filesystem::path& file, const std::map<std::string
     const TextTable table = TextTable::parse(read_text(found), found.string());
     for_each_key(recipe, Reader{table});
     recipe.tensors = read_tensors(table);
+    table.table(comparison_table).ignore();
     table.refuse_unread();
     keep_is_given = keep_is_given || table.has("keep");
     for (const std::string& key : table.keys()) recipe.origin[key] = found.string();

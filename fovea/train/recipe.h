@@ -15,6 +15,7 @@ namespace fovea::train {
 
 enum class Switch : uint8_t { off, on };
 inline constexpr int64_t automatic_batch = 0;
+inline constexpr const char* comparison_table = "compare";  // of a recipe file: read by study::read_comparison alone
 
 // What weighs the losses of the classes against each other: nothing, 1 / (classes * share of the training images), or given numbers.
 struct ClassWeights {

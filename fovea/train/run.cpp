@@ -28,9 +28,12 @@ class Both final : public Callbacks {
   Callbacks* second_ = &none_;
 };
 
-TrainResult train_in(const std::filesystem::path& folder, Trainer& trainer, RunLog& log) {
+using Ending = TrainResult (Trainer::*)();
+
+// `end`: what is left to do.
+TrainResult end_in(const std::filesystem::path& folder, Trainer& trainer, RunLog& log, Ending end) {
   try {
-    TrainResult result = trainer.train();
+    TrainResult result = (trainer.*end)();
     write_run(folder, trainer.recipe(), result);
     log.write(fmt::format("finished: test accuracy {:.4f}, weights of epoch {}", result.test.accuracy, result.kept_epoch));
     return result;
@@ -52,19 +55,36 @@ std::optional<Tuning> tuning_of_run(const std::filesystem::path& folder) {
 
 }  // namespace
 
+class OpenRun::Content {
+ public:
+  Content(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data)
+      : watchers(callbacks), trainer(recipe, watchers, std::move(data)), folder(make_run_folder(recipe, existing)), log(folder) {
+    log.clear();
+    clear_run_folder(folder);
+    write_tuning(folder, trainer.tuning());
+    write_config(folder, trainer.recipe());
+    watchers.add(log);
+  }
+
+  Both watchers;
+  Trainer trainer;
+  std::filesystem::path folder;
+  RunLog log;
+};
+
+OpenRun::OpenRun(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data)
+    : content_(std::make_unique<Content>(recipe, existing, callbacks, std::move(data))) {}
+OpenRun::~OpenRun() = default;
+Trainer& OpenRun::trainer() { return content_->trainer; }
+const std::filesystem::path& OpenRun::folder() const { return content_->folder; }
+TrainResult OpenRun::train() { return end_in(content_->folder, content_->trainer, content_->log, &Trainer::train); }
+TrainResult OpenRun::finish() { return end_in(content_->folder, content_->trainer, content_->log, &Trainer::finish); }
+
 FinishedRun start_run(const Recipe& recipe, Existing existing, Callbacks& callbacks) {
-  Both watchers(callbacks);
-  Trainer trainer(recipe, watchers);
-  const std::filesystem::path folder = make_run_folder(recipe, existing);
-  RunLog log(folder);
-  log.clear();
-  clear_run_folder(folder);
-  write_tuning(folder, trainer.tuning());
-  write_config(folder, trainer.recipe());
-  watchers.add(log);
-  trainer.save_in(folder);
-  TrainResult result = train_in(folder, trainer, log);
-  return {folder, trainer.recipe(), std::move(result)};
+  OpenRun run(recipe, existing, callbacks);
+  run.trainer().save_in(run.folder());
+  TrainResult result = run.train();
+  return {run.folder(), run.trainer().recipe(), std::move(result)};
 }
 
 std::optional<FinishedRun> resume_run(const std::filesystem::path& folder, Callbacks& callbacks) {
@@ -73,14 +93,14 @@ std::optional<FinishedRun> resume_run(const std::filesystem::path& folder, Callb
         .help("name the folder that `fovea train` said it would leave its files in");
   if (is_there(folder / result_file)) return std::nullopt;
   Both watchers(callbacks);
-  Trainer trainer(read_recipe(folder / config_file, {}), watchers, std::nullopt, nullptr, tuning_of_run(folder));
+  Trainer trainer(read_recipe(folder / config_file, {}), watchers, nullptr, nullptr, tuning_of_run(folder));
   RunLog log(folder);
   remove_temporary_files(folder);
   write_tuning(folder, trainer.tuning());
   watchers.add(log);
   trainer.save_in(folder);
   trainer.resume();
-  TrainResult result = train_in(folder, trainer, log);
+  TrainResult result = end_in(folder, trainer, log, &Trainer::train);
   return FinishedRun{folder, trainer.recipe(), std::move(result)};
 }
 

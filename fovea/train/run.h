@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include "fovea/train/run_folder.h"
@@ -12,6 +13,22 @@ struct FinishedRun {
   std::filesystem::path folder;
   Recipe recipe;  // as it was used
   TrainResult result;
+};
+
+// A run that is started, has its folder, and is advanced by whoever holds it. It saves no checkpoints unless it is told to.
+class OpenRun {
+ public:
+  // As start_run.
+  OpenRun(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data = nullptr);
+  ~OpenRun();
+  Trainer& trainer();
+  const std::filesystem::path& folder() const;
+  TrainResult train();   // all of it
+  TrainResult finish();  // where the trainer is done; leaves the files of the run in its folder
+
+ private:
+  class Content;
+  std::unique_ptr<Content> content_;
 };
 
 // Trains as the recipe says and leaves all files of the run in its folder; nothing, if the network, the data or the folder will not do.

@@ -51,16 +51,16 @@ std::string default_backend() {
   return name;
 }
 
-Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own, std::unique_ptr<Backend> backend,
-                 std::optional<Tuning> kept)
+Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, SharedData own, std::unique_ptr<Backend> backend, std::optional<Tuning> kept)
     : recipe_(with_backend(recipe)),
       callbacks_(callbacks),
       network_(model::load_network(recipe.model)),
-      data_(own ? prepare(recipe, std::move(*own), network_) : load_training_data(recipe, network_)),
+      data_(own ? std::move(own) : share_training_data(recipe)),
       backend_(std::move(backend)),
       plateau_(recipe),
       patience_(recipe.min_delta) {
-  settle(recipe_, data_.dataset.train.count);
+  fit_network(network_, data_->dataset);
+  settle(recipe_, data_->dataset.train.count);
   if (!backend_) backend_ = open_backend(recipe_.backend);
   autotune_ = std::make_unique<Autotune>(recipe_, *backend_, std::move(kept));
   if (!autotune_->warning().empty()) callbacks_.on_note({Note::Kind::warning, autotune_->warning()});
@@ -72,14 +72,19 @@ Trainer::Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data:
 Trainer::~Trainer() = default;
 
 TrainResult Trainer::train() {
+  start();
+  while (!done()) epoch_is_trained() ? end_epoch() : static_cast<void>(advance(steps_per_epoch()));
+  return finish();
+}
+
+void Trainer::start() {
   callbacks_.on_start(info());
   between_steps();
-  while (state_.epoch < recipe_.epochs && state_.stopped == Stopped::at_the_end) {
-    Epoch record = train_epoch();
-    judge(record);
-    callbacks_.on_epoch(record);
-    between_steps();
-  }
+}
+
+bool Trainer::done() const { return state_.epoch >= recipe_.epochs || state_.stopped == Stopped::early; }
+
+TrainResult Trainer::finish() {
   if (saver_ && !saver_->has(state_)) save();
   if (recipe_.keep == "last") {
     state_.kept_epoch = state_.history.back().epoch;
@@ -90,7 +95,7 @@ TrainResult Trainer::train() {
   return result;
 }
 
-Epoch Trainer::train_epoch() {
+Trained Trainer::advance(int64_t most_steps) {
   if (state_.position == 0) {
     session_->clear_metrics();
     state_.epoch_seconds = state_.data_seconds = state_.timed_seconds = 0;
@@ -98,13 +103,50 @@ Epoch Trainer::train_epoch() {
   seconds_before_ = state_.epoch_seconds;
   since_epoch_.restart();
   since_progress_.restart();
-  const int64_t count = data_.dataset.train.count;
-  while (state_.position < count) {
+  const int64_t count = data_->dataset.train.count, from = state_.position, step = state_.step;
+  while (state_.position < count && state_.step - step < most_steps) {
     train_step();
     if (since_progress_.seconds() >= seconds_between_reports || state_.position == count) report();
     between_steps();
   }
-  return record();
+  if (state_.position < count) look();
+  return {state_.step - step, state_.position - from, state_.epoch_seconds - seconds_before_};
+}
+
+bool Trainer::epoch_is_trained() const { return state_.position == data_->dataset.train.count; }
+
+void Trainer::end_epoch() {
+  Epoch record = this->record();
+  judge(record);
+  callbacks_.on_epoch(record);
+  between_steps();
+}
+
+double Trainer::time_steps(int64_t steps) {
+  const int64_t full = data_->dataset.train.count / recipe_.batch;
+  if (timed_steps_ == 0) session_->clear_metrics();
+  session_->stream().synchronize();
+  const Stopwatch watch;
+  for (int64_t i = 0; i < steps; ++i) {
+    session_->write_control(control(timed_steps_++ % full * recipe_.batch, recipe_.learning_rate));
+    session_->run(training_plan);
+    ++state_.step;
+  }
+  state_.metrics = session_->read_metrics();
+  const double seconds = watch.seconds();
+  if (state_.metrics.non_finite > 0)
+    throw Error(ErrorId::training_not_finite, fmt::format("a loss or a gradient is NaN or infinite after {} timed steps", timed_steps_))
+        .help("a smaller learning_rate usually helps");
+  return seconds;
+}
+
+int64_t Trainer::macs_per_step() const { return session_->plan(training_plan).macs(); }
+
+size_t Trainer::bytes_per_step() const {
+  const plan::Plan& plan = session_->plan(training_plan);
+  size_t bytes = 0;
+  for (const plan::Step& step : plan.steps()) bytes += plan.bytes_of(step);
+  return bytes;
 }
 
 void Trainer::train_step() {
@@ -117,7 +159,7 @@ void Trainer::train_step() {
     session_->run(index);
   }
   state_.learning_rate = rate;
-  state_.position = std::min(state_.position + recipe_.batch, data_.dataset.train.count);
+  state_.position = std::min(state_.position + recipe_.batch, data_->dataset.train.count);
   ++state_.step;
   ++steps_here_;
   if (steps_here_ == 1) seconds_to_first_step_ = seconds_since_process_start();
@@ -125,7 +167,7 @@ void Trainer::train_step() {
 }
 
 void Trainer::judge(Epoch& record) {
-  if (const data::Images* images = data_.validated()) {
+  if (const data::Images* images = data_->validated()) {
     record.valid = evaluate_on(valid_plan_, *images);
     const double figure = watched_figure(recipe_, *record.valid);
     plateau_.observe(figure);
@@ -162,7 +204,7 @@ void Trainer::look() {
 void Trainer::report() {
   look();
   const Epoch so_far = record();
-  const int64_t count = data_.dataset.train.count;
+  const int64_t count = data_->dataset.train.count;
   const double images_left = static_cast<double>((recipe_.epochs - state_.epoch) * count - state_.position);
   callbacks_.on_progress({so_far.epoch, state_.position, count, so_far.train, so_far.images_per_second, so_far.data_share,
                           images_left / so_far.images_per_second});
@@ -190,9 +232,9 @@ TrainResult Trainer::tested() {
   result.model = model();
   result.model.weights = tensors_of(state_.kept, network_);
   session_->write_weights(result.model.weights);
-  result.test = evaluate_on(test_plan_, data_.dataset.test);
+  result.test = evaluate_on(test_plan_, data_->dataset.test);
   result.train_seconds = state_.train_seconds;
-  result.images_per_second = static_cast<double>(std::ssize(result.history) * data_.dataset.train.count) / result.train_seconds;
+  result.images_per_second = static_cast<double>(std::ssize(result.history) * data_->dataset.train.count) / result.train_seconds;
   result.seconds_to_first_step = seconds_to_first_step_;
   const MemoryStatus memory = backend_->device().memory_status();
   result.device_bytes = memory_at_first_.free > memory.free ? memory_at_first_.free - memory.free : 0;
@@ -201,13 +243,13 @@ TrainResult Trainer::tested() {
   return result;
 }
 
-SavedModel Trainer::model() const { return {network_, data_.preprocessing, data_.dataset.classes, recipe_.positive, {}}; }
+SavedModel Trainer::model() const { return {network_, data_->preprocessing, data_->dataset.classes, recipe_.positive, {}}; }
 
 StepControl Trainer::control(int64_t position, double rate) const {
   StepControl control;
   control.seed = static_cast<uint64_t>(recipe_.seed);
   control.position = static_cast<uint64_t>(position);
-  control.images = static_cast<uint64_t>(data_.dataset.train.count);
+  control.images = static_cast<uint64_t>(data_->dataset.train.count);
   control.epoch = static_cast<uint32_t>(state_.epoch);
   control.step = static_cast<uint32_t>(state_.step);
   control.learning_rate = static_cast<float>(rate);
@@ -215,7 +257,7 @@ StepControl Trainer::control(int64_t position, double rate) const {
 }
 
 size_t Trainer::plan_at(int64_t position) const {
-  return position + recipe_.batch <= data_.dataset.train.count ? training_plan : remainder_plan_;
+  return position + recipe_.batch <= data_->dataset.train.count ? training_plan : remainder_plan_;
 }
 
 // The share of the data is measured on a sample of the steps.
@@ -229,7 +271,7 @@ void Trainer::run_timed(size_t index) {
   }
 }
 
-int64_t Trainer::steps_per_epoch() const { return (data_.dataset.train.count + recipe_.batch - 1) / recipe_.batch; }
+int64_t Trainer::steps_per_epoch() const { return (data_->dataset.train.count + recipe_.batch - 1) / recipe_.batch; }
 
 // The flag has kept the weights as they were before the step that raised it: that step is run again, each part watched.
 void Trainer::throw_non_finite() {
@@ -252,15 +294,15 @@ RunInfo Trainer::info() const {
   const plan::Plan& plan = session_->plan(training_plan);
   RunInfo info;
   info.model = network_.name;
-  info.data = data_.dataset.title;
+  info.data = data_->dataset.title;
   info.backend = recipe_.backend;
   info.device = backend_->device().name();
   info.precision = recipe_.precision;
-  info.validation = data_.validation_text();
+  info.validation = data_->validation_text();
   for (const plan::Step& step : plan.steps()) info.threads = std::max(info.threads, step.kernel->threads());
   info.parameters = network_.parameter_elements();
-  info.train_images = data_.dataset.train.count;
-  info.test_images = data_.dataset.test.count;
+  info.train_images = data_->dataset.train.count;
+  info.test_images = data_->dataset.test.count;
   info.epochs = recipe_.epochs;
   info.batch = recipe_.batch;
   info.predicted_bytes = session_->bytes();

@@ -28,12 +28,17 @@ struct TrainResult {
   SavedModel model;
 };
 
+struct Trained {
+  int64_t steps = 0, images = 0;
+  double seconds = 0;  // evaluation not counted
+};
+
 class Trainer {
  public:
   // Reads data and network, makes and places the plans. `own` and `backend`: instead of what the recipe names. `kept`: what the run that
   // goes on has measured.
-  Trainer(const Recipe& recipe, Callbacks& callbacks, std::optional<data::Dataset> own = std::nullopt,
-          std::unique_ptr<Backend> backend = nullptr, std::optional<Tuning> kept = std::nullopt);
+  Trainer(const Recipe& recipe, Callbacks& callbacks, SharedData own = nullptr, std::unique_ptr<Backend> backend = nullptr,
+          std::optional<Tuning> kept = std::nullopt);
   ~Trainer();
 
   // From now on checkpoints are kept in `folder`: as often as save_every says, when the run is asked to stop, and when all epochs are done.
@@ -41,7 +46,27 @@ class Trainer {
   // Goes on from the newest checkpoint in that folder; without one, from the start. Throws Error (data) if it is of another run.
   void resume();
 
-  TrainResult train();                              // throws Error (requeue) if a callback asks it to stop
+  TrainResult train();  // throws Error (requeue) if a callback asks it to stop
+
+  // The same in pieces, so that several trainers can take turns: start; advance until the epoch is trained, and end_epoch, until all is
+  // done; finish. After the end of any epoch one may finish.
+  void start();
+  bool done() const;
+  Trained advance(int64_t most_steps);  // not beyond the epoch
+  bool epoch_is_trained() const;
+  void end_epoch();  // validates
+  TrainResult finish();
+
+  // For a measurement of speed alone, in the place of a training or behind it: so many full batches, each a step as in training. Waits for
+  // them; seconds.
+  double time_steps(int64_t steps);
+
+  RunInfo info() const;
+  int64_t macs_per_step() const;
+  size_t bytes_per_step() const;  // read and written by the steps of the plan, each by itself
+  Device& device() { return backend_->device(); }
+  const MemoryStatus& memory_at_first() const { return memory_at_first_; }  // before anything was allocated
+  int64_t steps_per_epoch() const;
   const Recipe& recipe() const { return recipe_; }  // with backend, threads and batch as they are used
   const Tuning& tuning() const { return autotune_->tuning(); }
 
@@ -59,7 +84,6 @@ class Trainer {
   void choose_batch(const std::vector<std::string>& order, const Room& room);
   // `needed`: bytes. Before anything is allocated for it.
   [[noreturn]] void refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const;
-  Epoch train_epoch();
   void train_step();
   void judge(Epoch& record);  // validates, keeps weights
   Scores evaluate_on(size_t plan, const data::Images& images);
@@ -75,17 +99,15 @@ class Trainer {
   void check_same_choices(const Tuning& saved, const std::string& file) const;
   [[noreturn]] void stop();
 
-  RunInfo info() const;
   SavedModel model() const;  // without weights
   TrainResult tested();
   StepControl control(int64_t position, double rate) const;
   size_t plan_at(int64_t position) const;
-  int64_t steps_per_epoch() const;
 
   Recipe recipe_;
   Callbacks& callbacks_;
   model::Network network_;
-  TrainingData data_;
+  SharedData data_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Autotune> autotune_;
   std::unique_ptr<Session> session_;
@@ -95,6 +117,7 @@ class Trainer {
   Plateau plateau_;
   Patience patience_;
   int64_t steps_here_ = 0;     // updates by this process
+  int64_t timed_steps_ = 0;    // by time_steps
   double seconds_before_ = 0;  // of this epoch, in processes before this one
   double seconds_to_first_step_ = 0;
   MemoryStatus memory_at_first_, memory_at_second_step_;

@@ -24,9 +24,9 @@ void Trainer::make_plans() {
   assignment.dependent_launches = recipe_.dependent_launch == Switch::on ? DependentLaunches::on : DependentLaunches::off;
   autotune_->apply_to(assignment);
   session_ = std::make_unique<Session>(assignment, recipe_.replay);
-  const data::Images &train = data_.dataset.train, &test = data_.dataset.test;
+  const data::Images &train = data_->dataset.train, &test = data_->dataset.test;
   for (const data::Images* images : {&train, &test}) session_->hold(*images);
-  if (data_.validation == Validation::split) session_->hold(data_.valid);
+  if (data_->validation == Validation::split) session_->hold(data_->valid);
 
   const bool automatic = recipe_.batch == automatic_batch;
   const std::vector<std::string> order = parameter_order(graphs(automatic ? train.count : recipe_.batch)[0]);
@@ -51,7 +51,7 @@ void Trainer::make_plans() {
 }
 
 void Trainer::add_plans(const std::vector<std::string>& order) {
-  const data::Images &train = data_.dataset.train, &test = data_.dataset.test;
+  const data::Images &train = data_->dataset.train, &test = data_->dataset.test;
   remainder_plan_ = 0;
   std::vector<graph::Graph> all = graphs(recipe_.batch);
   size_t plans = 0;
@@ -62,27 +62,27 @@ void Trainer::add_plans(const std::vector<std::string>& order) {
   add(train);
   if (train.count % recipe_.batch > 0) remainder_plan_ = add(train);
   test_plan_ = valid_plan_ = add(test);
-  if (data_.validation == Validation::split) valid_plan_ = add(data_.valid);
+  if (data_->validation == Validation::split) valid_plan_ = add(data_->valid);
 }
 
 // One for full batches, one for the last partial batch, and one for each set of images to evaluate on.
 std::vector<graph::Graph> Trainer::graphs(int64_t batch) const {
   std::vector<graph::Graph> graphs;
-  const int64_t images = data_.dataset.train.count;
+  const int64_t images = data_->dataset.train.count;
   const graph::Precision precision = require_precision(recipe_.backend, recipe_.precision);
   const auto add_training = [&](int64_t size) {
-    graphs.push_back(training_graph(network_, recipe_, data_.preprocessing,
-                                    {.images = images, .batch = size, .precision = precision, .class_weights = data_.class_weights}));
+    graphs.push_back(training_graph(network_, recipe_, data_->preprocessing,
+                                    {.images = images, .batch = size, .precision = precision, .class_weights = data_->class_weights}));
   };
   add_training(batch);
   const std::vector<std::string> averaged = averaged_parameters(graphs[0]);
   if (images % batch > 0) add_training(images % batch);
   const auto add_evaluation = [&](const data::Images& part) {
-    graphs.push_back(evaluation_graph(network_, data_.preprocessing,
+    graphs.push_back(evaluation_graph(network_, data_->preprocessing,
                                       {.images = part.count, .batch = batch, .precision = precision, .averaged = averaged}));
   };
-  add_evaluation(data_.dataset.test);
-  if (data_.validation == Validation::split) add_evaluation(data_.valid);
+  add_evaluation(data_->dataset.test);
+  if (data_->validation == Validation::split) add_evaluation(data_->valid);
   return graphs;
 }
 
@@ -105,7 +105,7 @@ Trainer::Fit Trainer::fit(int64_t batch, const std::vector<std::string>& order, 
 void Trainer::choose_batch(const std::vector<std::string>& order, const Room& room) {
   const int64_t least = recipe_.micro_batches;
   recipe_.batch = least;
-  for (auto size = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(data_.dataset.train.count))); size >= least; size /= 2) {
+  for (auto size = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(data_->dataset.train.count))); size >= least; size /= 2) {
     const Fit found = fit(size, order, room);
     if (found != Fit::no_batch_of_this_network) recipe_.batch = size;  // the smallest, if none fits: it will be refused
     if (found == Fit::yes) break;
@@ -122,8 +122,12 @@ void Trainer::refuse_batch(size_t needed, const std::vector<std::string>& order,
   const int64_t least = recipe_.micro_batches;
   int64_t largest = largest_batch({least, recipe_.batch - 1}, [&](int64_t batch) { return fit(batch, order, room) != Fit::too_large; });
   while (largest >= least && fit(largest, order, room) != Fit::yes) --largest;
-  if (largest < least) throw error.help("no batch fits: take a smaller network or another device, or allow more memory");
-  throw error.help(fmt::format("the largest batch that fits is {0}: set batch = {0}, or split the batch with micro_batches", largest));
+  if (largest < least) {
+    error.help("no batch fits: take a smaller network or another device, or allow more memory");
+    throw BatchTooLarge(error, needed + held, 0);
+  }
+  error.help(fmt::format("the largest batch that fits is {0}: set batch = {0}, or split the batch with micro_batches", largest));
+  throw BatchTooLarge(error, needed + held, largest);
 }
 
 }  // namespace fovea::train

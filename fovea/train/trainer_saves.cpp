@@ -21,7 +21,7 @@ bool is_finite(const StateTensor& tensor) {
 }  // namespace
 
 void Trainer::save_in(const std::filesystem::path& folder) {
-  saver_ = std::make_unique<Saver>(RunPlace{folder, save_every(recipe_.save_every), run_identity(recipe_, network_, data_), model()},
+  saver_ = std::make_unique<Saver>(RunPlace{folder, save_every(recipe_.save_every), run_identity(recipe_, network_, *data_), model()},
                                    callbacks_);
   const size_t weights = static_cast<size_t>(network_.parameter_elements()) * bytes_of(DType::f32);
   saver_->check_space(session_->state_bytes() + (recipe_.keep == "best" ? weights : 0), weights);
@@ -33,7 +33,7 @@ void Trainer::between_steps() {
 }
 
 void Trainer::save() {
-  if (0 < state_.position && state_.position < data_.dataset.train.count) look();
+  if (0 < state_.position && state_.position < data_->dataset.train.count) look();
   state_.plateau = plateau_.state();
   state_.patience = patience_.state;
   std::vector<StateTensor> tensors = session_->read_state();
@@ -84,7 +84,7 @@ void Trainer::restore(const Checkpoint& checkpoint, const std::string& file) {
   check_same_run(checkpoint.identity, saver_->identity(), file);
   if (checkpoint.tuning && autotune_->warning().empty()) check_same_choices(*checkpoint.tuning, file);
   const RunState& state = checkpoint.state;
-  const int64_t images = data_.dataset.train.count;
+  const int64_t images = data_->dataset.train.count;
   const bool whole_batches = state.position % recipe_.batch == 0 || state.position == images;
   if (state.epoch < 0 || state.epoch > recipe_.epochs || state.position < 0 || state.position > images || !whole_batches ||
       state.step != state.epoch * steps_per_epoch() + (state.position + recipe_.batch - 1) / recipe_.batch ||

@@ -84,12 +84,26 @@ TrainingData prepare(const Recipe& recipe, data::Dataset dataset, model::Network
   TrainingData data;
   data.dataset = std::move(dataset);
   if (!recipe.positive.empty()) data.dataset = data::binary(std::move(data.dataset), recipe.positive);
-  const data::Images& images = data.dataset.train;
-  network = model::fitted(network, {data.dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(data.dataset.classes.size())});
+  fit_network(network, data.dataset);
   split_off_validation(recipe, data);
   data.preprocessing = preprocessing_of(recipe, data.dataset.train);
   data.class_weights = class_weights_of(recipe, data.dataset);
   return data;
+}
+
+void fit_network(model::Network& network, const data::Dataset& dataset) {
+  const data::Images& images = dataset.train;
+  network = model::fitted(network, {dataset.spec, images.h, images.w, images.c, static_cast<int64_t>(dataset.classes.size())});
+}
+
+SharedData share_training_data(const Recipe& recipe) {
+  model::Network network = model::load_network(recipe.model);
+  return std::make_shared<const TrainingData>(load_training_data(recipe, network));
+}
+
+SharedData share_training_data(const Recipe& recipe, data::Dataset dataset) {
+  model::Network network = model::load_network(recipe.model);
+  return std::make_shared<const TrainingData>(prepare(recipe, std::move(dataset), network));
 }
 
 }  // namespace fovea::train

@@ -20,7 +20,8 @@ std::vector<json> lines_of(const std::string& text) {
 
 TEST(Help, BeginsWithWhatToType) {
   const Program program;
-  for (const std::string command : {"train", "eval", "models", "plan", "diff", "doctor", "machine", "bench", "bench op", "table"}) {
+  for (const std::string command :
+       {"train", "eval", "models", "plan", "diff", "doctor", "machine", "bench", "bench op", "table", "report"}) {
     const Ran help = program.run(command + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_LT(help.out.find("Examples:\n  fovea " + command), help.out.find("OPTIONS")) << help.out;
@@ -52,6 +53,24 @@ TEST(Train, LeavesItsFilesAndEvalGivesTheSameAccuracy) {
   }
   EXPECT_EQ(json::parse(program.run("eval {}/out --data synthetic:8x8x1:4:50:30 --json --split train").out)["images"], 50);
   EXPECT_TRUE(has(program.run("eval {}/out --data synthetic:8x8x1:4:50:30").out, "tiny on 30 test images of random pixels"));
+}
+
+TEST(Report, IsMadeFromTheRecordAlone) {
+  const Program program;
+  program.plant("result.json", read_file("tests/report/comparison.json"));
+  const Ran report = program.run("report {} --log mlperf");
+  ASSERT_EQ(report.code, 0) << report.error;
+  EXPECT_TRUE(has(report.out, "\nbackend  threads  batch ")) << report.out;
+  EXPECT_TRUE(has(report.out, "the report is " + program.path("report.html").string())) << report.out;
+  for (const std::string file : {"report.html", "result.csv", "table.md", "mlperf/eigen-t1-fp32-b64-seed1.log"})
+    EXPECT_TRUE(std::filesystem::exists(program.path(file))) << file;
+  EXPECT_TRUE(has(program.run("report {} --markdown").out, "| backend | threads |"));
+  EXPECT_EQ(program.run("report {} --quiet").out, "");
+  program.plant("result.json", "{}");
+  const Ran broken = program.run("report {}");
+  EXPECT_EQ(broken.code, 4);
+  EXPECT_TRUE(has(broken.error, "lacks `schema`")) << broken.error;
+  EXPECT_EQ(program.run("report {}/absent").code, 4);
 }
 
 // docs/results.md: `fovea train FOLDER/config.toml --out ANOTHER` does the same again.

@@ -44,7 +44,7 @@ class NonFiniteValues : public testing::TestWithParam<std::tuple<std::string, Ca
   // In this folder, with a backend or the plain one; goes on with what was saved there.
   TrainResult train(const std::string& folder, std::unique_ptr<Backend> backend = nullptr) {
     Callbacks silent;
-    Trainer trainer(run_.recipe, silent, std::nullopt, std::move(backend));
+    Trainer trainer(run_.recipe, silent, nullptr, std::move(backend));
     std::filesystem::create_directories(run_.path(folder));
     trainer.save_in(run_.path(folder));
     trainer.resume();

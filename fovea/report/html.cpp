@@ -1,0 +1,241 @@
+#include "fovea/report/html.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fovea/report/answers.h"
+#include "fovea/report/comparison_table.h"
+#include "fovea/report/figures.h"
+#include "fovea/report/measures.h"
+#include "fovea/report/numbers.h"
+
+namespace fovea::report {
+namespace {
+
+std::string text(std::string_view words) { return escaped_markup(words); }
+const char* side(Align align) { return align == Align::right ? " class=\"right\"" : ""; }
+
+std::string not_measured(const std::string& reason) { return "not measured: " + (reason.empty() ? "no reason is recorded" : reason); }
+
+std::string plain_table(const std::vector<Column>& columns, const std::string& name) {
+  std::string html = fmt::format("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table><thead><tr>", text(name));
+  for (const Column& column : columns) html += fmt::format("<th scope=\"col\"{}>{}</th>", side(column.align), text(column.title));
+  html += "</tr></thead><tbody>\n";
+  for (size_t row = 0; row < columns.front().cells.size(); ++row) {
+    html += fmt::format("<tr><th scope=\"row\">{}</th>", text(columns.front().cells[row]));
+    for (size_t i = 1; i < columns.size(); ++i) html += fmt::format("<td{}>{}</td>", side(columns[i].align), text(columns[i].cells[row]));
+    html += "</tr>\n";
+  }
+  return html + "</tbody></table></div>\n";
+}
+
+std::string readable(std::string key) {  // "memory_bytes": "memory"
+  if (key.ends_with("_bytes")) key.resize(key.size() - 6);
+  std::replace(key.begin(), key.end(), '_', ' ');
+  return key;
+}
+
+std::string facts(const Entries& entries) {
+  if (entries.empty()) return "<p>Not recorded.</p>\n";
+  std::string html = "<dl class=\"facts\">\n";
+  for (const auto& [key, value] : entries)
+    html += fmt::format("<dt>{}</dt><dd>{}</dd>\n", text(readable(key)), text(value_with_unit(key, value)));
+  return html + "</dl>\n";
+}
+
+std::string answers_html(const Comparison& comparison) {
+  std::string html = fmt::format(
+      "<section id=\"answer\" aria-labelledby=\"answer-head\"><h2 id=\"answer-head\">The answer</h2>\n"
+      "<div class=\"card headline\"><p>{}</p></div>\n<dl class=\"answers\">\n",
+      text(headline(comparison)));
+  for (const Answer& answer : answers(comparison)) {
+    const bool command = answer.source == "command";
+    html += fmt::format("<div class=\"card{}\"><dt>{}</dt><dd>{}<p class=\"source\">Source: {}</p></dd></div>\n", command ? " wide" : "",
+                        text(answer.question), command ? fmt::format("<pre tabindex=\"0\">{}</pre>", text(answer.text)) : text(answer.text),
+                        text(answer.source));
+  }
+  return html + "</dl></section>\n";
+}
+
+std::string setting_cells(const FigureTable& table, size_t row) {
+  std::string html;
+  for (size_t i = 1; i < table.columns.size() && is_setting(table.columns[i].source); ++i) {
+    const Cell& cell = table.columns[i].cells[row];
+    html += fmt::format("<td class=\"setting{}\">{}</td>", table.columns[i].align == Align::right ? " right" : "",
+                        cell.text.empty() ? "–" : text(cell.text));
+  }
+  return html;
+}
+
+// The settings again, in the head of the row, for places where their columns have no room.
+std::string settings_below(const FigureTable& table, size_t row) {
+  std::string html;
+  for (size_t i = 1; i < table.columns.size() && is_setting(table.columns[i].source); ++i)
+    if (const FigureColumn& column = table.columns[i]; !column.cells[row].text.empty())
+      html += fmt::format(
+          "{}{}", html.empty() ? "" : ", ",
+          text(column.align == Align::right ? fmt::format("{} {}", column.title, column.cells[row].text) : column.cells[row].text));
+  return html.empty() ? "" : fmt::format("<small class=\"settings\">{}</small>", html);
+}
+
+std::string figure_cells(const FigureTable& table, size_t row) {
+  std::string html;
+  for (const FigureColumn& column : table.columns) {
+    if (is_setting(column.source)) continue;
+    const Cell& cell = column.cells[row];
+    if (!cell.text.empty())
+      html += fmt::format("<td{}>{}{}</td>", side(column.align), text(cell.text),
+                          cell.interval.empty() ? "" : fmt::format("<small>{}</small>", text(cell.interval)));
+    else
+      html += fmt::format("<td class=\"missing\">not measured<small>{}</small></td>", text(cell.reason));
+  }
+  return html;
+}
+
+std::string table_row(const Comparison& comparison, const FigureTable& table, size_t row) {
+  const ComparedRow& compared = comparison.rows[row];
+  const bool fastest = &compared == fastest_row(comparison);
+  const std::string head =
+      fmt::format("<tr{}><th scope=\"row\">{}{}</th>{}", fastest ? " class=\"fastest\"" : "",
+                  text(compared.backend) + settings_below(table, row), fastest ? "<small>fastest</small>" : "", setting_cells(table, row));
+  if (compared.status == Status::ran) return head + figure_cells(table, row) + "</tr>\n";
+  const auto figures =
+      std::count_if(table.columns.begin(), table.columns.end(), [](const FigureColumn& column) { return !is_setting(column.source); });
+  return head +
+         fmt::format("<td class=\"missing\" colspan=\"{}\">{}: {}</td></tr>\n", figures, name_of(compared.status), text(compared.reason));
+}
+
+std::string table_html(const Comparison& comparison) {
+  const FigureTable table = figure_table(comparison);
+  std::string html = fmt::format(
+      "<section id=\"table\" aria-labelledby=\"table-head\"><h2 id=\"table-head\">The table</h2>\n<div class=\"card\">\n"
+      "<p class=\"by\">{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of all rows\"><table><thead><tr>",
+      text((table.shared.empty() ? "" : "All rows: " + table.shared + ". ") + "Small below a number: its 95 % interval."));
+  for (const FigureColumn& column : table.columns) {
+    const std::string mark = is_setting(column.source) ? ""
+                                                       : fmt::format("<sup><a href=\"#source-{0}\" aria-label=\"source {0}\">{0}</a></sup>",
+                                                                     measure_number(column.source));
+    const bool hides = is_setting(column.source) && column.source != "backend";
+    html += fmt::format("<th scope=\"col\" class=\"{}{}\">{}{}</th>", hides ? "setting " : "",
+                        column.align == Align::right ? "right" : "left", text(column.title), mark);
+  }
+  html += "</tr></thead><tbody>\n";
+  for (size_t row = 0; row < comparison.rows.size(); ++row) html += table_row(comparison, table, row);
+  html += "</tbody></table></div>\n";
+  if (!table.unknown.empty()) {
+    html += "<ul class=\"notes\">\n";
+    for (const FigureColumn& column : table.unknown)
+      html += fmt::format("<li>{}: {}</li>\n", text(column.title), text(not_measured(column.reason(comparison))));
+    html += "</ul>\n";
+  }
+  html +=
+      "<p class=\"source\">n.s.: no significant difference. The small numbers at the heads lead to where each figure is from: <a "
+      "href=\"#sources\">sources</a>.</p>\n";
+  html += fmt::format("<details><summary>Medians, quartiles and intervals</summary>{}</details>\n",
+                      plain_table(spread_columns(comparison), "Medians, quartiles and intervals"));
+  return html + "</div></section>\n";
+}
+
+std::string swatch(const LegendEntry& entry) {
+  Svg svg;
+  Stroke stroke = series_stroke(entry.series);
+  if (entry.kind == Line::Kind::ideal) stroke = ideal_stroke();
+  stroke.width = std::max(stroke.width, 2.5);
+  svg.path(std::vector<Point>{{0, 6}, {34, 6}}, stroke);
+  return svg.swatch(34, 12);
+}
+
+std::string figure_html(const Figure& figure) {
+  std::string html = fmt::format("<figure id=\"figure-{0}\" tabindex=\"0\" aria-labelledby=\"head-{0}\">\n<h3 id=\"head-{0}\">{1}</h3>\n",
+                                 figure.id, text(figure.title));
+  if (figure.picture.empty())
+    return html + fmt::format("<p class=\"absent\">{}</p>\n<figcaption><p class=\"source\">Source: {}</p></figcaption>\n</figure>\n",
+                              text(not_measured(figure.reason)), text(figure.source));
+  html += figure.picture;
+  if (!figure.legend.empty()) {
+    html += "<ul class=\"legend\">";
+    for (const LegendEntry& entry : figure.legend) html += fmt::format("<li>{}<span>{}</span></li>", swatch(entry), text(entry.label));
+    html += "</ul>\n";
+  }
+  html += fmt::format("<figcaption>{}<p class=\"source\">Source: {}</p></figcaption>\n", text(figure.caption), text(figure.source));
+  return html + fmt::format("<details><summary>The numbers of this figure</summary>{}</details>\n</figure>\n",
+                            plain_table(figure.data, figure.title));
+}
+
+std::string sources_html() {
+  std::string html =
+      "<section id=\"sources\" aria-labelledby=\"sources-head\"><h2 id=\"sources-head\">Where the numbers are from</h2>\n<div "
+      "class=\"card\"><ol class=\"notes\">\n";
+  size_t number = 0;
+  for (const Measure& measure : measures())
+    html += fmt::format("<li id=\"source-{}\"><code>rows[].{}</code>: {}</li>\n", ++number, text(measure.source), text(measure.method));
+  return html +
+         "</ol><p>All of them stand in <code>result.json</code>, and in <code>result.csv</code> as one line each, beside this "
+         "file.</p></div></section>\n";
+}
+
+std::string notes_html(const Comparison& comparison) {
+  std::string html =
+      "<section id=\"notes\" aria-labelledby=\"notes-head\"><h2 id=\"notes-head\">What stands in, and what is left out</h2>\n<div "
+      "class=\"card\">";
+  if (comparison.notes.empty() && !comparison.interrupted) return html + "<p>Nothing: all is as it was asked for.</p></div></section>\n";
+  html += "<ul class=\"notes\">\n";
+  if (comparison.interrupted) html += "<li>The comparison was stopped before its end: the rows stand as far as they had come.</li>\n";
+  for (const std::string& note : comparison.notes) html += fmt::format("<li>{}</li>\n", text(note));
+  return html + "</ul></div></section>\n";
+}
+
+std::string section(const char* id, const char* title, const std::string& body) {
+  return fmt::format(
+      "<section id=\"{0}\" aria-labelledby=\"{0}-head\"><h2 id=\"{0}-head\">{1}</h2>\n<div class=\"card\">{2}</div></section>\n", id, title,
+      body);
+}
+
+Entries environment_of(const Comparison& comparison) {
+  Entries entries = comparison.environment;
+  entries.emplace_back("fovea", comparison.version.empty() ? "unknown" : comparison.version);
+  entries.emplace_back("commit", comparison.commit.empty() ? "unknown" : comparison.commit);
+  entries.emplace_back("idle power, CPU",
+                       comparison.idle_cpu_watts ? digits(*comparison.idle_cpu_watts) + " W" : not_measured(comparison.idle_reason));
+  entries.emplace_back("idle power, GPU",
+                       comparison.idle_gpu_watts ? digits(*comparison.idle_gpu_watts) + " W" : not_measured(comparison.idle_reason));
+  return entries;
+}
+
+}  // namespace
+
+std::string html_page(const Comparison& comparison) {
+  std::string figures;
+  std::vector<Figure> all = figures_of(comparison);
+  std::stable_partition(all.begin(), all.end(), [](const Figure& figure) { return !figure.picture.empty(); });
+  for (const Figure& figure : all) figures += figure_html(figure);
+  std::vector<std::string> by;
+  for (const std::string& part : {comparison.date, comparison.version.empty() ? "" : "fovea " + comparison.version,
+                                  comparison.commit.empty() ? "" : "commit " + comparison.commit})
+    if (!part.empty()) by.push_back(text(part));
+  return fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
+      "<link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>{style}{light}\n@media screen and "
+      "(prefers-color-scheme:dark){{{dark}}}\n</style>\n</head>\n<body>\n"
+      "<a class=\"skip\" href=\"#main\">Skip to the answer</a>\n<header><h1>{title}</h1><p class=\"by\">{by}</p>\n"
+      "<nav aria-label=\"Parts of the report\"><ul><li><a href=\"#answer\">Answer</a></li><li><a href=\"#table\">Table</a></li><li><a "
+      "href=\"#figures\">Figures</a></li>"
+      "<li><a href=\"#notes\">What stands in</a></li><li><a href=\"#question\">What was compared</a></li><li><a "
+      "href=\"#environment\">Machine</a></li>"
+      "<li><a href=\"#sources\">Sources</a></li></ul></nav></header>\n<main id=\"main\" tabindex=\"-1\">\n{answers}{table}"
+      "<section id=\"figures\" aria-labelledby=\"figures-head\"><h2 id=\"figures-head\">The figures</h2>\n<div "
+      "class=\"figures\">\n{figures}</div></section>\n"
+      "{notes}{question}{environment}{sources}</main>\n<footer>Made from result.json by `fovea report`. This page needs no "
+      "network.</footer>\n</body>\n</html>\n",
+      fmt::arg("title", text(comparison.title)), fmt::arg("style", page_style()), fmt::arg("light", ink_rules(Page::light)),
+      fmt::arg("dark", ink_rules(Page::dark)), fmt::arg("by", fmt::format("{}", fmt::join(by, " · "))),
+      fmt::arg("answers", answers_html(comparison)), fmt::arg("table", table_html(comparison)), fmt::arg("figures", figures),
+      fmt::arg("notes", notes_html(comparison)), fmt::arg("question", section("question", "What was compared", facts(comparison.question))),
+      fmt::arg("environment", section("environment", "The machine", facts(environment_of(comparison)))),
+      fmt::arg("sources", sources_html()));
+}
+
+}  // namespace fovea::report

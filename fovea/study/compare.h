@@ -1,0 +1,31 @@
+// The same training on every backend of this machine, in turns, and what it took: docs/comparison.md.
+#pragma once
+
+#include <filesystem>
+
+#include "fovea/study/compare_settings.h"
+#include "fovea/study/comparison.h"
+
+namespace fovea::study {
+
+class CompareWatcher {
+ public:
+  virtual ~CompareWatcher() = default;
+  virtual void on_stage(const std::string&) {}     // "seed 1: eigen-t1-fp32-b64, openmp-t2-fp32-b64"
+  virtual void on_round(int64_t, int64_t) {}       // done, expected
+  virtual bool stop_requested() { return false; }  // asked after every step: what is done by then is reported
+};
+
+// Runs are left in folders below `folder`, named by their rows. Throws Error (device) for a named backend that is absent, Error (config)
+// where no row remains; a row that does not fit or fails is refused, and says why.
+Comparison compare(const CompareSettings& settings, const std::filesystem::path& folder, CompareWatcher& watcher);
+
+// The rows that these settings ask for, and those that are absent.
+struct Lineup {
+  std::vector<struct Entry> entries;
+  std::vector<Row> absent;
+  std::vector<std::string> notes;
+};
+Lineup lineup_of(const CompareSettings& settings);
+
+}  // namespace fovea::study

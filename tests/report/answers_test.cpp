@@ -1,0 +1,83 @@
+// What is said of a comparison in words: that it follows from the figures, and admits what they do not tell.
+#include "fovea/report/answers.h"
+
+#include "tests/report/comparison_file.h"
+
+namespace fovea::report {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string answer(const Json& json, std::string_view question) {
+  for (const Answer& answer : answers(comparison_of(json)))
+    if (answer.question == question) return answer.text;
+  ADD_FAILURE() << "no answer to " << question;
+  return {};
+}
+
+void expect_in(const std::string& text, std::string_view part) { EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text; }
+
+TEST(Answers, NameTheFastestAndByHowMuch) {
+  const Json json = sample_comparison();
+  EXPECT_EQ(headline(comparison_of(json)),
+            "openmp, 2 threads, batch 256 is the fastest: 17,300 images/s, 4.12 times as fast as eigen, 1 thread, batch 64.");
+  expect_in(answer(json, "Which is the fastest?"), "17,300 images/s (95 % interval 17,214 to 17,386)");
+  expect_in(answer(json, "By how much?"), "4.12 times as fast as eigen, 1 thread, batch 64 (95 % interval 4.06 to 4.18)");
+  expect_in(answer(json, "By how much?"), "1.16 times as fast as the second, onednn, 2 threads, batch 64");
+  expect_in(answer(json, "How sure is that?"), "does not hold 1, so the difference is significant");
+  expect_in(answer(json, "How sure is that?"), "do not meet");
+  expect_in(answer(json, "How sure is that?"), "by bootstrap over the rounds");
+}
+
+TEST(Answers, AdmitThatTheFirstTwoAreNotToldApart) {
+  Json json = sample_comparison();
+  json["rows"].erase(json["rows"].begin() + 3);  // the fastest; the next two overlap
+  expect_in(headline(comparison_of(json)), "are the fastest, and not told apart: 14,850 and 14,800 images/s");
+  expect_in(answer(json, "How sure is that?"), "overlap; this does not tell them apart");
+}
+
+TEST(Answers, AdmitThatARatioHoldsOne) {
+  Json json = sample_comparison();
+  json["rows"][3]["speedup"]["low"] = 0.99;
+  expect_in(answer(json, "How sure is that?"), "no significant difference");
+}
+
+TEST(Answers, JudgeAccuracyByWhatTheImagesCanTell) {
+  Json json = sample_comparison();
+  expect_in(answer(json, "Is the accuracy equal?"), "Yes, as far as can be told: test accuracy is 95.11 %");
+  for (Json& row : json["rows"])
+    if (row["status"] == "ran") row["test_accuracy"]["mean"] = 0.95;
+  EXPECT_EQ(answer(json, "Is the accuracy equal?"), "Yes: the test accuracy of all 5 rows is 95.00 %.");
+  json["rows"][2]["test_accuracy"]["mean"] = 0.5;
+  expect_in(answer(json, "Is the accuracy equal?"), "No: test accuracy is 50.00 % (openmp, 2 threads, batch 64) to 95.00 %");
+  for (Json& row : json["rows"]) row["test_accuracy"] = nullptr;
+  expect_in(answer(json, "Is the accuracy equal?"), "validation accuracy");
+}
+
+TEST(Answers, TellMemoryEnergyAndTheCommand) {
+  const Json json = sample_comparison();
+  expect_in(answer(json, "How much memory?"), "191 MiB of host memory");
+  expect_in(answer(json, "How much energy?"), "1.60 mJ per image net of idle power, 2.66 mJ gross. By RAPL, package counter.");
+  expect_in(answer(json, "How is it repeated?"), "fovea compare --data digits");
+  expect_in(answer(json, "How is it repeated?"), "--out 'runs/my comparison'");
+}
+
+TEST(Answers, SayWhyNothingIsKnown) {
+  const Json json = without_figures(sample_comparison());
+  expect_in(headline(comparison_of(json)), "not measured: eigen: the reason");
+  for (const Answer& answer : answers(comparison_of(json)))
+    if (answer.source != "command") expect_in(answer.text, "Not measured");
+}
+
+TEST(Answers, ReasonsOfEnergyComeFromTheRows) {
+  Json json = sample_comparison();
+  for (Json& row : json["rows"]) row["energy"] = {{"gross_joules_per_image", nullptr}, {"reason", "RAPL cannot be read"}};
+  EXPECT_EQ(answer(json, "How much energy?"), "Not measured: RAPL cannot be read.");
+}
+
+TEST(Answers, WriteACommandAsAShellTakesIt) {
+  EXPECT_EQ(command_line({"fovea", "", "a b", "it's", "$HOME", "x=1,2"}), "fovea '' 'a b' 'it'\\''s' '$HOME' x=1,2");
+}
+
+}  // namespace
+}  // namespace fovea::report

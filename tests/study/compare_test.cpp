@@ -1,0 +1,258 @@
+// Comparisons of tiny runs: who takes part, that each training is the one of `fovea train`, and what is written down.
+#include "fovea/study/compare.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "fovea/base/file.h"
+#include "fovea/study/contestant.h"
+#include "fovea/train/run_folder.h"
+#include "tests/train/tiny_run.h"
+
+namespace fovea::study {
+namespace {
+
+using Json = nlohmann::json;
+
+class Compare : public testing::Test {
+ protected:
+  Compare() {
+    settings_.recipe = run_.recipe;
+    settings_.recipe.epochs = 3;
+    settings_.recipe.valid = "0.2";
+    settings_.backends = {"eigen", "openmp"};
+    settings_.threads = {1};
+    settings_.batches = {16};
+    settings_.precisions = {"fp32"};
+    settings_.title = "tiny";
+  }
+  Comparison compare() { return study::compare(settings_, run_.path("out"), watcher_); }
+  std::vector<std::string> ids() const {
+    std::vector<std::string> ids;
+    for (const Entry& entry : lineup_of(settings_).entries) ids.push_back(entry.id);
+    return ids;
+  }
+
+  train::TinyRun run_;
+  CompareSettings settings_;
+  CompareWatcher watcher_;
+};
+
+TEST_F(Compare, SweepsMultiplyTheRowsButForWhatABackendHasOnlyOnce) {
+  settings_.threads = {1, 2};
+  settings_.batches = {16, 32};
+  const std::vector<std::string> expected = {"eigen-t1-fp32-b16",  "eigen-t1-fp32-b32",  "openmp-t1-fp32-b16",
+                                             "openmp-t1-fp32-b32", "openmp-t2-fp32-b16", "openmp-t2-fp32-b32"};
+  EXPECT_EQ(ids(), expected);
+}
+
+TEST_F(Compare, TheReferenceTakesPartOnlyWhenItIsNamed) {
+  settings_.backends = {};
+  for (const std::string& id : ids()) EXPECT_FALSE(id.starts_with("reference")) << id;
+  settings_.backends = {"reference"};
+  EXPECT_EQ(ids(), std::vector<std::string>{"reference-t1-fp32-b16"});
+}
+
+TEST_F(Compare, APrecisionThatABackendLacksIsNoted) {
+  settings_.backends = {"eigen", "reference"};
+  settings_.precisions = {"fp32", "bf16"};
+  const Lineup lineup = lineup_of(settings_);
+  EXPECT_EQ(lineup.entries.size(), 3u);
+  ASSERT_EQ(lineup.notes.size(), 1u);
+  EXPECT_NE(lineup.notes[0].find("bf16"), std::string::npos);
+  settings_.backends = {"eigen"};
+  settings_.precisions = {"bf16"};
+  EXPECT_THROW(lineup_of(settings_), Error);
+}
+
+TEST_F(Compare, AMissingRowSaysWhatIsMissing) {
+  settings_.missing = {{"feature extraction", "no pre-trained weights"}};
+  const Lineup lineup = lineup_of(settings_);
+  ASSERT_EQ(lineup.absent.size(), 1u);
+  EXPECT_EQ(lineup.absent[0].id, "feature-extraction");
+  EXPECT_EQ(lineup.absent[0].reason, "no pre-trained weights");
+}
+
+TEST_F(Compare, EveryTrainingIsTheOneThatTrainMakes) {
+  settings_.seeds = 2;
+  const Comparison comparison = compare();
+  ASSERT_EQ(comparison.rows.size(), 2u);
+  for (const Row& row : comparison.rows) {
+    ASSERT_EQ(row.runs.size(), 2u);
+    for (const SeedRun& run : row.runs) {
+      train::Recipe alone = settings_.recipe;
+      alone.backend = row.backend;
+      alone.threads = 1;
+      alone.seed = run.seed;
+      train::Callbacks silent;
+      const train::TrainResult result = train::Trainer(alone, silent).train();
+      const std::filesystem::path folder = run_.path("out") / (row.id + "-seed" + std::to_string(run.seed));
+      EXPECT_EQ(Json::parse(read_file(folder / train::result_file)).at("weights_sha256"), train::weights_sha256(result.model.weights));
+      ASSERT_EQ(run.epochs.size(), 3u);
+      for (size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(run.epochs[i].train_loss, result.history[i].train.loss);
+        EXPECT_EQ(run.epochs[i].valid_accuracy, result.history[i].valid->accuracy);
+      }
+    }
+    EXPECT_EQ(row.test_accuracy.count, 2u);
+    EXPECT_TRUE(row.test_accuracy.deviation);
+    EXPECT_GT(*row.images_per_second.median, 0);
+  }
+  int64_t counted = 0;
+  for (const std::vector<int64_t>& label : comparison.rows[0].runs[0].confusion)
+    for (const int64_t count : label) counted += count;
+  EXPECT_EQ(counted, 30);
+}
+
+TEST_F(Compare, RowsTakeTurnsInEveryRound) {
+  const Comparison comparison = compare();
+  for (const Row& row : comparison.rows) {
+    std::set<int64_t> rounds;
+    for (const Slice& slice : row.runs[0].slices) rounds.insert(slice.round);
+    EXPECT_EQ(rounds.size(), row.runs[0].slices.size()) << "no round twice";
+    EXPECT_GE(rounds.size(), least_rounds);
+  }
+  EXPECT_EQ(comparison.rows[0].speedup->ratio, 1);
+  EXPECT_EQ(comparison.rows[1].against, comparison.rows[0].id);
+  EXPECT_GE(comparison.rows[1].speedup->pairs, least_rounds);
+  EXPECT_TRUE(comparison.rows[1].speedup->interval);
+}
+
+TEST_F(Compare, StepsMeasureSpeedAlone) {
+  settings_.steps = 30;
+  const Comparison comparison = compare();
+  for (const Row& row : comparison.rows) {
+    int64_t images = 0;
+    for (const Slice& slice : row.runs[0].slices) images += slice.images;
+    EXPECT_GE(images, 30 * 16);
+    EXPECT_FALSE(row.test_accuracy.mean);
+    EXPECT_NE(row.test_accuracy.reason, "");
+    EXPECT_FALSE(is_there(run_.path("out") / row.id)) << "nothing is kept of such a run";
+  }
+}
+
+TEST_F(Compare, ATargetEndsATrainingAndSaysWhenItWasReached) {
+  settings_.target_accuracy = 0.01;
+  settings_.recipe.epochs = 50;
+  const Comparison reached = compare();
+  for (const Row& row : reached.rows) {
+    EXPECT_LT(row.runs[0].epochs.size(), 50u);
+    EXPECT_EQ(*row.seconds_to_target.median, row.runs[0].epochs.back().end_seconds);
+    EXPECT_EQ(row.seconds_to_target.reason, "");
+  }
+  settings_.target_accuracy = 1.0;
+  settings_.recipe.epochs = 2;
+  const Comparison missed = compare();
+  for (const Row& row : missed.rows) {
+    EXPECT_FALSE(row.seconds_to_target.median);
+    EXPECT_EQ(row.seconds_to_target.reason, "1 of 1 trainings did not reach 1 in 2 epochs");
+  }
+}
+
+TEST_F(Compare, ABatchThatDoesNotFitIsRefusedWithTheOneThatDoes) {
+  settings_.recipe.memory_limit = "40 KiB";
+  settings_.batches = {8, 40};
+  settings_.backends = {"eigen"};
+  const Comparison comparison = compare();
+  ASSERT_EQ(comparison.rows.size(), 2u);
+  EXPECT_EQ(comparison.rows[0].status, RowStatus::ran) << comparison.rows[0].reason;
+  const Row& refused = comparison.rows[1];
+  EXPECT_EQ(refused.status, RowStatus::refused);
+  EXPECT_NE(refused.reason.find("the largest batch that fits is "), std::string::npos) << refused.reason;
+  EXPECT_GT(*refused.predicted_bytes.value, 40 * 1024);
+  EXPECT_FALSE(refused.images_per_second.median);
+}
+
+TEST_F(Compare, WhatWasDoneBeforeAStopIsReported) {
+  struct StopLater final : CompareWatcher {
+    bool stop_requested() override { return ++asked > 60; }
+    int asked = 0;
+  } stop;
+  settings_.recipe.epochs = 1000;
+  const Comparison comparison = study::compare(settings_, run_.path("out"), stop);
+  EXPECT_TRUE(comparison.interrupted);
+  EXPECT_GT(*comparison.rows[0].images_per_second.median, 0);
+  EXPECT_FALSE(comparison.rows[0].test_accuracy.mean);
+  EXPECT_FALSE(comparison.rows[0].runs[0].train_seconds);
+}
+
+TEST_F(Compare, JsonHasAReasonForWhateverIsUnknown) {
+  settings_.missing = {{"feature extraction", "no pre-trained weights"}};
+  const Json json = Json::parse(json_of(compare()));
+  EXPECT_EQ(json.at("schema"), "fovea.comparison/1");
+  EXPECT_EQ(json.at("question").at("image"), "8 x 8 x 1");
+  EXPECT_EQ(json.at("rows").size(), 3u);
+  for (const Json& row : json.at("rows")) {
+    if (row.at("status") != "ran") {
+      EXPECT_TRUE(row.at("reason").is_string());
+      continue;
+    }
+    for (const char* key : {"images_per_second", "ms_per_step", "s_per_epoch", "time_to_target_s"})
+      EXPECT_NE(row.at(key).at("median").is_null(), row.at(key).at("reason").is_null()) << key;
+    for (const char* key : {"train_accuracy", "valid_accuracy", "test_accuracy"})
+      EXPECT_NE(row.at(key).at("mean").is_null(), row.at(key).at("reason").is_null()) << key;
+    for (const char* key : {"peak_host_bytes", "peak_device_bytes", "predicted_bytes"})
+      EXPECT_NE(row.at(key).is_null(), row.contains(std::string(key) + "_reason") == false) << key;
+    EXPECT_NE(row.at("energy").at("gross_joules").is_null() && row.at("energy").at("reason").is_null(), true);
+    EXPECT_GT(row.at("roof").at("fraction").get<double>(), 0);
+  }
+}
+
+TEST(CompareSettings, TheTableOfARecipeIsReadAndFlagsWin) {
+  const train::TinyRun run;
+  run.plant("one.toml", "data = \"" + run.recipe.data + "\"\nmodel = \"" + run.recipe.model + R"("
+batch = 8
+[compare]
+title = "a table"
+backends = ["eigen", "cuda"]
+threads = [1, 100000000]
+)");
+  CompareFlags flags;
+  flags.file = run.path("one.toml").string();
+  EXPECT_THROW(read_comparison(flags), Error) << "more threads than any machine has";
+  run.plant("one.toml", "data = \"" + run.recipe.data + "\"\nmodel = \"" + run.recipe.model + R"("
+batch = 8
+[compare]
+title = "a table"
+backends = ["eigen", "cuda"]
+threads = [1, 4096]
+seeds = 3
+notes = ["random pixels"]
+missing = [{ name = "fine-tuning", reason = "not there" }]
+)");
+  const CompareSettings settings = read_comparison(flags);
+  EXPECT_EQ(settings.title, "a table");
+  EXPECT_EQ(settings.seeds, 3);
+  EXPECT_EQ(settings.threads, std::vector<int64_t>{1});
+  EXPECT_EQ(settings.batches, std::vector<int64_t>{8});
+  EXPECT_EQ(settings.notes.size(), 2u);
+  EXPECT_EQ(settings.missing.size(), 1u);
+  EXPECT_EQ(settings.absent, CompareSettings::Absent::listed);
+  EXPECT_EQ(train::read_recipe(flags.file, {}).batch, 8) << "`fovea train` reads the same file";
+  flags.backends = {"openmp"};
+  flags.batches = {4, 4, 2};
+  flags.steps = 5;
+  const CompareSettings changed = read_comparison(flags);
+  EXPECT_EQ(changed.backends, std::vector<std::string>{"openmp"});
+  EXPECT_EQ(changed.absent, CompareSettings::Absent::refused);
+  EXPECT_EQ(changed.batches, (std::vector<int64_t>{4, 2}));
+  EXPECT_EQ(changed.steps, 5);
+  flags.target_accuracy = 0.9;
+  EXPECT_THROW(read_comparison(flags), Error) << "speed alone has no target";
+}
+
+TEST(CompareSettings, ATargetNeedsImagesToValidateOn) {
+  const train::TinyRun run;
+  CompareFlags flags;
+  flags.recipe = {{"data", run.recipe.data}, {"model", run.recipe.model}};
+  flags.target_accuracy = 0.5;
+  const CompareSettings settings = read_comparison(flags);
+  EXPECT_EQ(settings.recipe.valid, "0.1");
+  EXPECT_EQ(settings.notes.size(), 1u);
+}
+
+}  // namespace
+}  // namespace fovea::study
