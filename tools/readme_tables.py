@@ -71,6 +71,7 @@ def rows_of_speed(record):
     setting, ratio = record["configuration"], record["ratio"]
     median = record["median"]
     how = "one GPU" if setting.get("launches_per_step") else of(setting["threads"], "thread")
+    how += f", {setting['precision']}" if setting.get("precision", "fp32") != "fp32" else ""
     yield [f"{setting['model']}, batch {setting['batch']:,}, {how}",
            f"{median[ratio['of']]:,.0f} ({ratio['of']})", f"{median[ratio['to']]:,.0f} ({ratio['to']}, {record['versions']['torch']})",
            f"**{ratio['median']:.2f}**", f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])),
