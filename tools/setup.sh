@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 program=(g++ cmake ninja-build pkg-config ca-certificates libfmt-dev nlohmann-json3-dev libeigen3-dev libhwy-dev
-  libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev)
+  libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev libdnnl-dev)
 checks=(python3 clang-format libgtest-dev)
 tsan=(clang libclang-rt-dev llvm) # the last one gives the reports their names and lines
 # NVIDIA's wheels on PyPI, the only place that names their versions. Every driver from 580 on can run CUDA 13.0.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fovea/backend/onednn/backend.h"
+#include "fovea/backend/onednn/in_ranges.h"
 #include "fovea/backend/onednn/values.h"
 #include "fovea/backend/openmp/kernel.h"
 #include "fovea/backend/openmp/parallel.h"
@@ -108,6 +109,7 @@ void convert(const Convert& op, const openmp::Run& run) {
 
 KernelPtr make_widened(const Op& op, const Limits& limits) {
   if (is_float(op)) return fovea::make(in_float(), op, limits);
+  if (KernelPtr ranges = in_ranges(op, limits)) return ranges;
   const Into into = std::visit([](const auto& of) { return into_of(of); }, op);
   KernelPtr kernel = fovea::make(in_float(), graph::in_precision(op, graph::fp32), limits);
   return between_conversions(std::move(kernel), {graph::inputs_of(op), graph::outputs_of(op)}, into, limits);
@@ -121,7 +123,12 @@ std::optional<Claim> claim_between_conversions(const Neighbours& around, const L
   graph::Graph wide = around.graph;
   for (graph::Node& node : wide.nodes) node.op = graph::in_precision(node.op, graph::fp32);
   const size_t first = static_cast<size_t>(around.nodes.data() - around.graph.nodes.data());
-  std::optional<Claim> claim = in_float().claim({wide, std::span(wide.nodes).subspan(first, around.nodes.size()), around.uses}, limits);
+  const Neighbours in_wide = {wide, std::span(wide.nodes).subspan(first, around.nodes.size()), around.uses};
+  if (std::optional<openmp::NormMatch> norm = openmp::match_batch_norm(in_wide)) {
+    norm->claim.kernel = norm_in_ranges(*norm, limits);
+    return std::move(norm->claim);
+  }
+  std::optional<Claim> claim = in_float().claim(in_wide, limits);
   if (!claim) return claim;
   const auto types = [&](const std::vector<graph::ValueId>& ids) {
     std::vector<graph::Type> types;
