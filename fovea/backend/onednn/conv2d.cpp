@@ -60,19 +60,25 @@ class ConvolutionKernel : public Kernel {
   const int threads_;
 };
 
-// Forward, or the gradient of the data: from (x or dy) and the filter to (y or dx).
+// From what to what, as oneDNN numbers arguments.
+struct Sides {
+  int from, to;
+  Into into = Into::overwrite;
+  WithBias with_bias = WithBias::no;
+  eigen::Rectify rectify = eigen::Rectify::no;
+};
+
+// Forward, or the gradient of the data: from (x or dy) and the filter, perhaps a bias, to (y or dx), perhaps rectified.
 class Product final : public ConvolutionKernel {
  public:
-  Product(const Conv2dShape& shape, DType dtype, Primitive primitive, int from, int to, Into into, const Limits& limits)
+  Product(const Conv2dShape& shape, DType dtype, Primitive primitive, const Sides& sides, const Limits& limits)
       : ConvolutionKernel(shape, dtype, std::move(primitive), limits),
         tasks_(shape.n / images_of_a_task(shape)),
-        from_argument_(from),
-        to_argument_(to),
-        into_(into),
+        sides_(sides),
         filter_(shape, dtype, primitive_.desc(DNNL_ARG_WEIGHTS), Direction::pack) {}
 
   size_t workspace_bytes() const override {
-    const size_t own = primitive_.scratch_bytes() + (into_ == Into::add ? Primitive::aligned(primitive_.bytes(to_argument_)) : 0);
+    const size_t own = primitive_.scratch_bytes() + (sides_.into == Into::add ? Primitive::aligned(primitive_.bytes(sides_.to)) : 0);
     return Primitive::aligned(primitive_.bytes(DNNL_ARG_WEIGHTS)) + filter_.scratch_bytes() + static_cast<size_t>(threads_) * own;
   }
 
@@ -83,22 +89,29 @@ class Product final : public ConvolutionKernel {
     packed_ = Pieces(primitive_.desc(DNNL_ARG_WEIGHTS), packed);
     scratch_ = Pieces(primitive_.scratch_desc(), carve.take(static_cast<size_t>(threads_) * primitive_.scratch_bytes()), threads_,
                       primitive_.scratch_bytes());
-    from_ = Pieces(primitive_.desc(from_argument_), buffers.in[0].data, tasks_);
+    if (sides_.with_bias == WithBias::yes) bias_ = Pieces(primitive_.desc(DNNL_ARG_BIAS), buffers.in[2].data);
+    from_ = Pieces(primitive_.desc(sides_.from), buffers.in[0].data, tasks_);
     to_data_ = buffers.out[0].data;
-    const size_t step = Primitive::aligned(primitive_.bytes(to_argument_));
-    added_ = into_ == Into::add ? static_cast<std::byte*>(carve.take(static_cast<size_t>(threads_) * step)) : nullptr;
-    to_ = added_ == nullptr ? Pieces(primitive_.desc(to_argument_), to_data_, tasks_)
-                            : Pieces(primitive_.desc(to_argument_), added_, threads_, step);
+    const size_t step = Primitive::aligned(primitive_.bytes(sides_.to));
+    added_ = sides_.into == Into::add ? static_cast<std::byte*>(carve.take(static_cast<size_t>(threads_) * step)) : nullptr;
+    to_ = added_ == nullptr ? Pieces(primitive_.desc(sides_.to), to_data_, tasks_)
+                            : Pieces(primitive_.desc(sides_.to), added_, threads_, step);
   }
 
   void run(Stream&) override {
     parallel_for(threads_, filter_.tasks(), [&](int64_t task) { filter_.run(task); });
-    const size_t step = Primitive::aligned(primitive_.bytes(to_argument_));
+    const size_t step = Primitive::aligned(primitive_.bytes(sides_.to));
     parallel_for(threads_, tasks_, [&](int64_t task, int worker) {
-      primitive_.run({{from_argument_, from_.at(task)},
-                      {DNNL_ARG_WEIGHTS, packed_.at(0)},
-                      {to_argument_, to_.at(added_ == nullptr ? task : worker)},
-                      {DNNL_ARG_SCRATCHPAD, scratch_.at(worker)}});
+      const dnnl_memory_t to = to_.at(added_ == nullptr ? task : worker), scratch = scratch_.at(worker);
+      if (sides_.with_bias == WithBias::yes)
+        primitive_.run({{sides_.from, from_.at(task)},
+                        {DNNL_ARG_WEIGHTS, packed_.at(0)},
+                        {DNNL_ARG_BIAS, bias_.at(0)},
+                        {sides_.to, to},
+                        {DNNL_ARG_SCRATCHPAD, scratch}});
+      else
+        primitive_.run({{sides_.from, from_.at(task)}, {DNNL_ARG_WEIGHTS, packed_.at(0)}, {sides_.to, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
+      if (sides_.rectify == eigen::Rectify::yes) rectify({to_data_, dtype_, {tasks_, shape_.y().elements() / tasks_}}, task);
       if (added_ != nullptr)
         add({to_data_, dtype_, {tasks_, shape_.x().elements() / tasks_}}, task,
             reinterpret_cast<const float*>(added_ + static_cast<size_t>(worker) * step));
@@ -107,10 +120,9 @@ class Product final : public ConvolutionKernel {
 
  private:
   const int64_t tasks_;
-  const int from_argument_, to_argument_;
-  const Into into_;
+  const Sides sides_;
   FilterReorder filter_;
-  Pieces packed_, scratch_, from_, to_;
+  Pieces packed_, bias_, scratch_, from_, to_;
   void* to_data_ = nullptr;
   std::byte* added_ = nullptr;  // where each thread has what it adds
 };
@@ -202,23 +214,24 @@ class FilterGradient final : public ConvolutionKernel {
   std::byte* some_dy_ = nullptr;
 };
 
-struct Sides {
-  int from, to;
-};
-
-KernelPtr product(const Conv2dShape& shape, DType dtype, std::optional<Primitive> primitive, const Sides& sides, Into into,
-                  const Limits& limits) {
+KernelPtr product(const Conv2dShape& shape, DType dtype, std::optional<Primitive> primitive, const Sides& sides, const Limits& limits) {
   if (!primitive) return nullptr;
-  return std::make_unique<Product>(shape, dtype, std::move(*primitive), sides.from, sides.to, into, limits);
+  return std::make_unique<Product>(shape, dtype, std::move(*primitive), sides, limits);
 }
 
 }  // namespace
 
-KernelPtr forward_kernel(const Conv2dForward& op, const Limits& limits) {
+bool is_large(const Conv2dShape& shape, const Types& types) {
+  constexpr int64_t least_macs = int64_t{1} << 20;  // of an image
+  return types != Types{} && dtype_for(shape, types) && shape.macs() / shape.n >= least_macs;
+}
+
+KernelPtr forward_kernel(const Conv2dForward& op, const Behind& behind, const Limits& limits) {
   const std::optional<DType> dtype = dtype_for(op.shape, op.types);
   if (!dtype) return nullptr;
   const Conv2dShape task = of_images(op.shape, images_of_a_task(op.shape));
-  return product(op.shape, *dtype, conv2d_forward(task, op.types, WithBias::no), {DNNL_ARG_SRC, DNNL_ARG_DST}, Into::overwrite, limits);
+  return product(op.shape, *dtype, conv2d_forward(task, op.types, behind.with_bias),
+                 {DNNL_ARG_SRC, DNNL_ARG_DST, Into::overwrite, behind.with_bias, behind.rectify}, limits);
 }
 
 KernelPtr data_kernel(const Conv2dBackwardData& op, const Limits& limits) {
@@ -226,7 +239,7 @@ KernelPtr data_kernel(const Conv2dBackwardData& op, const Limits& limits) {
   if (!dtype) return nullptr;
   const Conv2dShape task = of_images(op.shape, images_of_a_task(op.shape));
   const Types types = {op.into == Into::add ? DType::f32 : *dtype, *dtype, *dtype};  // what is added is rounded with what is there, once
-  return product(op.shape, *dtype, conv2d_backward_data(task, types), {DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC}, op.into, limits);
+  return product(op.shape, *dtype, conv2d_backward_data(task, types), {DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, op.into}, limits);
 }
 
 KernelPtr filter_kernel(const Conv2dBackwardFilter& op, const Limits& limits) {
@@ -241,7 +254,7 @@ KernelPtr filter_kernel(const Conv2dBackwardFilter& op, const Limits& limits) {
 }
 
 KernelPtr OnednnBackend::make(const Conv2dForward& op, const Limits& limits) {
-  KernelPtr kernel = forward_kernel(op, limits);
+  KernelPtr kernel = forward_kernel(op, {}, limits);
   return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
 }
 KernelPtr OnednnBackend::make(const Conv2dBackwardData& op, const Limits& limits) {

@@ -20,7 +20,7 @@ Conv2dShape as_conv2d(const LinearShape& shape) {
 }  // namespace
 
 KernelPtr OnednnBackend::make(const LinearForward& op, const Limits& limits) {
-  KernelPtr kernel = is_taken(op.shape, op.types) ? forward_kernel({as_conv2d(op.shape), op.types}, limits) : nullptr;
+  KernelPtr kernel = is_taken(op.shape, op.types) ? forward_kernel({as_conv2d(op.shape), op.types}, {}, limits) : nullptr;
   return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
 }
 KernelPtr OnednnBackend::make(const LinearBackwardData& op, const Limits& limits) {

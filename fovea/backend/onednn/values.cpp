@@ -24,6 +24,16 @@ FOVEA_CLONES void add_bf16(int64_t count, const float* __restrict from, uint16_t
   for (int64_t i = 0; i < count; ++i) to[i] = narrowed(widened(to[i]) + from[i]);
 }
 
+FOVEA_CLONES void rectify_floats(int64_t count, float* __restrict of) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) of[i] = of[i] <= 0 ? 0 : of[i];
+}
+
+FOVEA_CLONES void rectify_bf16(int64_t count, uint16_t* __restrict of) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) of[i] = of[i] >= 0x8000 && of[i] <= 0xFF80 ? 0 : of[i];  // from -0 to -infinity
+}
+
 }  // namespace
 
 FOVEA_CLONES void widen(int64_t count, const uint16_t* __restrict from, float* __restrict to) {
@@ -42,6 +52,14 @@ void add(const Tensor& to, int64_t row, const float* from) {
     add_bf16(count, from, static_cast<uint16_t*>(to.data) + row * count);
   else
     add_floats(count, from, static_cast<float*>(to.data) + row * count);
+}
+
+void rectify(const Tensor& of, int64_t row) {
+  const int64_t count = of.shape[1];
+  if (of.dtype == DType::bf16)
+    rectify_bf16(count, static_cast<uint16_t*>(of.data) + row * count);
+  else
+    rectify_floats(count, static_cast<float*>(of.data) + row * count);
 }
 
 void add_parts(int64_t count, int64_t parts, int64_t step, float* first) {
