@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "fovea/report/accuracy.h"
 #include "fovea/report/columns.h"
 #include "fovea/report/figures.h"
 #include "fovea/report/numbers.h"
@@ -89,65 +89,9 @@ std::string how_sure(const Comparison& comparison, const std::vector<const Compa
           fmt::format("Against the second, {}: the 95 % intervals of their speeds overlap; this does not tell them apart. ", second.label);
   }
   if (const auto count = fastest.images_per_second.count) text += fmt::format("{} measurements of {}. ", *count, fastest.label);
-  if (!comparison.statistics.empty()) text += comparison.statistics + (comparison.statistics.ends_with('.') ? " " : ". ");
   if (text.empty()) return "Not known: there is one row, or no interval was recorded.";
   text.pop_back();
   return text;
-}
-
-struct Judged {  // one kind of accuracy
-  const char* name;
-  Score ComparedRow::*score;
-  std::optional<int64_t> images;
-};
-
-// The standard error of the difference of two accuracies: the larger of what the seeds show and of what so many images can tell.
-double standard_error(const Score& a, const Score& b, std::optional<int64_t> images) {
-  double error = 0;
-  const auto seeds = [](const Score& score) { return static_cast<double>(std::max<int64_t>(1, score.count.value_or(1))); };
-  if (a.deviation && b.deviation && seeds(a) > 1 && seeds(b) > 1)
-    error = std::sqrt(*a.deviation * *a.deviation / seeds(a) + *b.deviation * *b.deviation / seeds(b));
-  if (images && *images > 0)
-    error = std::max(error, std::sqrt((*a.mean * (1 - *a.mean) + *b.mean * (1 - *b.mean)) / static_cast<double>(*images)));
-  return error;
-}
-
-std::string accuracy_text(const Comparison& comparison, const Judged& judged) {
-  const ComparedRow *best = nullptr, *worst = nullptr;
-  size_t count = 0;
-  for (const ComparedRow& row : comparison.rows) {
-    const Score& score = row.*judged.score;
-    if (!score.mean) continue;
-    ++count;
-    if (best == nullptr || *score.mean > *(best->*judged.score).mean) best = &row;
-    if (worst == nullptr || *score.mean < *(worst->*judged.score).mean) worst = &row;
-  }
-  if (count == 0) return "";
-  const Score &high = best->*judged.score, &low = worst->*judged.score;
-  if (count == 1) return fmt::format("{} accuracy {} of {}, the only row that has one.", judged.name, percent(*high.mean), best->label);
-  const double difference = *high.mean - *low.mean;
-  if (difference == 0) return fmt::format("Yes: the {} accuracy of all {} rows is {}.", judged.name, count, percent(*high.mean));
-  const std::string range = fmt::format("{} accuracy is {} ({}) to {} ({}), {:.2f} points apart", judged.name, percent(*low.mean),
-                                        worst->label, percent(*high.mean), best->label, 100 * difference);
-  const double error = standard_error(high, low, judged.images);
-  if (error == 0) return fmt::format("Not known: {}; one seed does not tell whether that is chance.", range);
-  return difference <= 2 * error
-             ? fmt::format("Yes, as far as can be told: {}, within two standard errors ({:.2f} points).", range, 200 * error)
-             : fmt::format("No: {}, more than two standard errors ({:.2f} points).", range, 200 * error);
-}
-
-Answer accuracy_answer(const Comparison& comparison) {
-  const Judged kinds[] = {{"test", &ComparedRow::test_accuracy, comparison.test_images},
-                          {"validation", &ComparedRow::valid_accuracy, comparison.valid_images},
-                          {"training", &ComparedRow::train_accuracy, comparison.train_images}};
-  for (const Judged& judged : kinds)
-    if (const std::string text = accuracy_text(comparison, judged); !text.empty())
-      return {"Is the accuracy equal?", text,
-              fmt::format("rows[].{}_accuracy", judged.name == std::string_view("test")         ? "test"
-                                                : judged.name == std::string_view("validation") ? "valid"
-                                                                                                : "train")};
-  std::string reason = comparison.rows.front().test_accuracy.reason;
-  return {"Is the accuracy equal?", "Not measured: " + (reason.empty() ? "no row has an accuracy" : reason) + ".", "rows[].test_accuracy"};
 }
 
 std::string memory_of(const ComparedRow& row) {
@@ -218,8 +162,13 @@ std::string headline(const Comparison& comparison) {
   if (has_interval(fastest.images_per_second) && has_interval(rows[1]->images_per_second) && !apart(fastest, *rows[1]))
     text = fmt::format("{} and {} are the fastest, and not told apart: {} and {} images/s", fastest.label, rows[1]->label,
                        speed(*fastest.images_per_second.median), speed(*rows[1]->images_per_second.median));
-  const std::string verdict = verdict_text(comparison, fastest);
-  return verdict.empty() ? text + "." : fmt::format("{}, {}.", text, verdict);
+  if (const std::string verdict = verdict_text(comparison, fastest); !verdict.empty()) {
+    text += ", " + verdict;
+    if (fastest.speedup.low && fastest.speedup.high)
+      text += fmt::format(" (95 % interval {} to {})", ratio(*fastest.speedup.low), ratio(*fastest.speedup.high));
+  }
+  const std::string accuracy = judge_accuracy(comparison).brief;
+  return text + (accuracy.empty() ? "." : ", " + accuracy + ".");
 }
 
 std::vector<Answer> answers(const Comparison& comparison) {
@@ -235,7 +184,8 @@ std::vector<Answer> answers(const Comparison& comparison) {
   all.push_back({"Which is the fastest?", rows.empty() ? none : fastest_text(), "rows[].images_per_second"});
   all.push_back({"By how much?", rows.empty() ? none : by_how_much(comparison, rows), "rows[].speedup, rows[].images_per_second"});
   all.push_back({"How sure is that?", rows.empty() ? none : how_sure(comparison, rows), "rows[].speedup, rows[].images_per_second"});
-  all.push_back(accuracy_answer(comparison));
+  const AccuracyJudgement accuracy = judge_accuracy(comparison);
+  all.push_back({"Is the accuracy equal?", accuracy.text, accuracy.source});
   all.push_back({"How much memory?", rows.empty() ? none : memory_text(comparison, *rows.front()),
                  "rows[].peak_host_bytes, peak_device_bytes, predicted_bytes"});
   all.push_back({"How much energy?", energy_text(comparison), "rows[].energy"});

@@ -144,20 +144,6 @@ class Remarks {
   std::vector<std::pair<std::string, std::string>> remarks_;
 };
 
-std::vector<std::string> remarks(const Comparison& comparison, const FigureTable& table) {
-  Remarks rows, figures;
-  for (const ComparedRow& row : comparison.rows)
-    if (row.status != Status::ran) rows.add(row.label, fmt::format("{}: {}", name_of(row.status), row.reason));
-  for (const FigureColumn& column : table.unknown) {
-    const std::string reason = column.reason(comparison);
-    figures.add(std::string(column.title), "not measured: " + (reason.empty() ? "no reason is recorded" : reason));
-  }
-  std::vector<std::string> lines;
-  rows.write_to(lines);
-  figures.write_to(lines);
-  return lines;
-}
-
 }  // namespace
 
 bool FigureColumn::is_known() const {
@@ -189,6 +175,20 @@ FigureTable figure_table(const Comparison& comparison) {
     (figure.is_known() ? table.columns : table.unknown).push_back(std::move(figure));
   }
   return table;
+}
+
+std::vector<std::string> remarks(const Comparison& comparison, const FigureTable& table) {
+  Remarks rows, figures;
+  for (const ComparedRow& row : comparison.rows)
+    if (row.status != Status::ran) rows.add(row.label, fmt::format("{}: {}", name_of(row.status), row.reason));
+  for (const FigureColumn& column : table.unknown) {
+    const std::string reason = column.reason(comparison);
+    figures.add(std::string(column.title), "not measured: " + (reason.empty() ? "no reason is recorded" : reason));
+  }
+  std::vector<std::string> lines;
+  rows.write_to(lines);
+  figures.write_to(lines);
+  return lines;
 }
 
 std::string comparison_table(const Comparison& comparison, Style style) {

@@ -83,7 +83,7 @@ Figure speedup_figure(const Comparison& comparison) {
     return figure;
   }
   figure.caption = fmt::format(
-      "How many times as fast as {} each row trains. The thin line across a bar is the 95 % interval of the ratio, "
+      "The speed of each row relative to {}: 2 is twice as fast. The thin line across a bar is the 95 % interval, "
       "the dotted line is as fast.",
       against);
   figure.picture =

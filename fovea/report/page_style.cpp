@@ -39,8 +39,10 @@ tbody th small{display:block}
 tbody th{font-weight:600;position:sticky;left:0;background:var(--card);white-space:normal;overflow-wrap:break-word;min-width:6rem;max-width:14rem}
 tr.fastest th,tr.fastest td{background:var(--shade)}
 td.missing{color:var(--soft)}
-td.missing small,td small{display:block;white-space:normal;min-width:9rem}
+td small{display:block}
 sup a{text-decoration:none;padding:0 .1rem}
+#legend,.figures{margin-top:.75rem}
+.tall{grid-row:span 2}.tallest{grid-row:span 3}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1rem}
 figure{display:flex;flex-direction:column;gap:.5rem;min-width:0}
 figure svg{width:100%;height:auto;max-width:40rem;display:block}

@@ -119,7 +119,7 @@ Figure energy_figure(const Comparison& comparison) {
     return figure;
   }
   figure.reason.clear();
-  chart.lines.push_back({0, {{0, 0}}, {}, Line::Kind::beside});  // so that both axes begin at nothing
+  chart.lines.push_back({0, {{0, 0}}, {}, Line::Kind::ideal});  // so that both axes begin at nothing
   figure.caption =
       "Net energy (what the machine takes when idle is subtracted) and time for 1,000 images of training. Better is lower and further "
       "left.";

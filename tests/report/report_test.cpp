@@ -68,6 +68,7 @@ TEST(Report, HasAnswersTableFiguresNotesMachineAndSources) {
   EXPECT_NE(page.find("openmp, 2 threads, batch 256 is the fastest"), std::string::npos);
   EXPECT_NE(page.find("digits stand in for MNIST"), std::string::npos);
   EXPECT_NE(page.find("8.00 GiB"), std::string::npos);
+  EXPECT_NE(page.find("by bootstrap over the rounds"), std::string::npos);
   EXPECT_NE(page.find("refused: needs 19.5 GiB"), std::string::npos);
   EXPECT_NE(page.find("--out 'runs/my comparison'"), std::string::npos);
 }
