@@ -176,6 +176,9 @@ ComparedRow compared_row(const Members& members) {
   row.peak_host_bytes = members.known_number("peak_host_bytes");
   row.peak_device_bytes = members.known_number("peak_device_bytes");
   row.predicted_bytes = members.known_number("predicted_bytes");
+  row.peak_host_reason = members.text("peak_host_bytes_reason");
+  row.peak_device_reason = members.text("peak_device_bytes_reason");
+  row.predicted_reason = members.text("predicted_bytes_reason");
   row.energy = energy(members);
   row.speedup = speedup(members);
   row.roof = roof(members);

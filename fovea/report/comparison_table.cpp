@@ -83,13 +83,12 @@ constexpr Definition figures[] = {
     {"validation accuracy", "valid_accuracy", Align::right, [](const ComparedRow& row) { return score(row.valid_accuracy); },
      Weight::detail},
     {"test accuracy", "test_accuracy", Align::right, [](const ComparedRow& row) { return score(row.test_accuracy); }},
-    {"peak host", "peak_host_bytes", Align::right, [](const ComparedRow& row) { return known(row.peak_host_bytes, bytes, ""); }},
+    {"peak host", "peak_host_bytes", Align::right,
+     [](const ComparedRow& row) { return known(row.peak_host_bytes, bytes, row.peak_host_reason); }},
     {"peak device", "peak_device_bytes", Align::right,
-     [](const ComparedRow& row) {
-       return known(row.peak_device_bytes, bytes, "these rows have no memory but the host's, or it cannot be read");
-     }},
-    {"foretold memory", "predicted_bytes", Align::right, [](const ComparedRow& row) { return known(row.predicted_bytes, bytes, ""); },
-     Weight::detail},
+     [](const ComparedRow& row) { return known(row.peak_device_bytes, bytes, row.peak_device_reason); }},
+    {"foretold memory", "predicted_bytes", Align::right,
+     [](const ComparedRow& row) { return known(row.predicted_bytes, bytes, row.predicted_reason); }, Weight::detail},
     {"net energy/image", "energy.net_joules_per_image", Align::right,
      [](const ComparedRow& row) { return known(row.energy.net_per_image, joules, row.energy.reason); }},
     {"gross energy/image", "energy.gross_joules_per_image", Align::right,
