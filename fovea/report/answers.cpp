@@ -8,6 +8,7 @@
 #include "fovea/report/columns.h"
 #include "fovea/report/figures.h"
 #include "fovea/report/numbers.h"
+#include "fovea/report/ranking.h"
 
 namespace fovea::report {
 namespace {
@@ -15,22 +16,7 @@ namespace {
 std::string ratio(double value) { return grouped(value, value < 100 ? 2 : 0); }
 std::string speed(double value) { return value < 100 ? digits(value) : grouped(value, 0); }
 
-std::vector<const ComparedRow*> by_speed(const Comparison& comparison) {
-  std::vector<const ComparedRow*> rows;
-  for (const ComparedRow& row : comparison.rows)
-    if (row.status == Status::ran && row.images_per_second.median) rows.push_back(&row);
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const ComparedRow* a, const ComparedRow* b) { return *a->images_per_second.median > *b->images_per_second.median; });
-  return rows;
-}
-
 bool has_interval(const Spread& spread) { return spread.low && spread.high; }
-
-// Whether what was measured of two rows tells their speeds apart.
-bool apart(const ComparedRow& fast, const ComparedRow& slow) {
-  const Spread &a = fast.images_per_second, &b = slow.images_per_second;
-  return has_interval(a) && has_interval(b) && *a.low > *b.high;
-}
 
 std::string none_was_measured(const Comparison& comparison) {
   for (const ComparedRow& row : comparison.rows) {
@@ -40,56 +26,51 @@ std::string none_was_measured(const Comparison& comparison) {
   return "not measured: no row has a speed";
 }
 
-const ComparedRow* compared_with(const Comparison& comparison, const ComparedRow& row) {
-  return row.speedup.ratio && row.speedup.against != row.id ? find_row(comparison, row.speedup.against) : nullptr;
+// Rows that the fastest is held against: the one that all are compared with, and the second.
+struct Opponent {
+  const ComparedRow* row;
+  std::string name;
+};
+
+std::vector<Opponent> opponents_of(const Comparison& comparison, const std::vector<const ComparedRow*>& rows) {
+  std::vector<Opponent> opponents;
+  const ComparedRow* first = find_row(comparison, rows.front()->speedup.against);
+  const bool held = first != nullptr && first != rows.front() && std::find(rows.begin(), rows.end(), first) != rows.end();
+  if (held) opponents.push_back({first, first->label});
+  if (rows.size() > 1 && !(held && first == rows[1])) opponents.push_back({rows[1], "the second, " + rows[1]->label});
+  return opponents;
 }
 
-std::string verdict_text(const Comparison& comparison, const ComparedRow& row) {
-  const ComparedRow* against = compared_with(comparison, row);
-  if (against == nullptr) return "";
-  return fmt::format("{} times as fast as {}", ratio(*row.speedup.ratio), against->label);
+std::string lead_text(const ComparedRow& fastest, const Opponent& opponent) {
+  const Lead lead = lead_of(fastest, *opponent.row);
+  std::string text = fmt::format("{} times as fast as {}", ratio(lead.ratio), opponent.name);
+  if (lead.low && lead.high)
+    text += fmt::format(" (95 % interval {} to {}{})", ratio(*lead.low), ratio(*lead.high), lead.is_combined ? ", from those of both" : "");
+  return text;
 }
 
 std::string by_how_much(const Comparison& comparison, const std::vector<const ComparedRow*>& rows) {
-  const ComparedRow& fastest = *rows.front();
-  if (rows.size() == 1) return "It is the only row with a speed: there is nothing to compare it with.";
   std::vector<std::string> parts;
-  if (const std::string text = verdict_text(comparison, fastest); !text.empty()) {
-    const Speedup& speedup = fastest.speedup;
-    parts.push_back(text + (speedup.low && speedup.high
-                                ? fmt::format(" (95 % interval {} to {})", ratio(*speedup.low), ratio(*speedup.high))
-                                : std::string()));
-  }
-  const ComparedRow& second = *rows[1];
-  if (compared_with(comparison, fastest) != &second)
-    parts.push_back(fmt::format("{} times as fast as the second, {}, by their medians",
-                                ratio(*fastest.images_per_second.median / *second.images_per_second.median), second.label));
-  return fmt::format("{} is {}.", fastest.label, fmt::join(parts, ", and "));
+  for (const Opponent& opponent : opponents_of(comparison, rows)) parts.push_back(lead_text(*rows.front(), opponent));
+  if (parts.empty()) return "It is the only row with a speed: there is nothing to compare it with.";
+  return fmt::format("{} is {}.", rows.front()->label, fmt::join(parts, ", and "));
 }
 
 std::string how_sure(const Comparison& comparison, const std::vector<const ComparedRow*>& rows) {
   const ComparedRow& fastest = *rows.front();
   std::string text;
-  if (const ComparedRow* against = compared_with(comparison, fastest)) {
-    const Speedup& speedup = fastest.speedup;
-    if (speedup.low && speedup.high)
-      text = *speedup.low > 1 || *speedup.high < 1
-                 ? fmt::format("Against {}: the 95 % interval of the ratio does not hold 1, so the difference is significant. ",
-                               against->label)
-                 : fmt::format("Against {}: no significant difference, for the 95 % interval of the ratio holds 1. ", against->label);
-  }
-  if (rows.size() > 1 && compared_with(comparison, fastest) != rows[1]) {
-    const ComparedRow& second = *rows[1];
-    if (!has_interval(fastest.images_per_second) || !has_interval(second.images_per_second))
-      text += fmt::format("Against the second, {}: not known, for their speeds have no intervals. ", second.label);
-    else if (apart(fastest, second))
-      text += fmt::format("Against the second, {}: the 95 % intervals of their speeds do not meet, so it is significant. ", second.label);
+  for (const Opponent& opponent : opponents_of(comparison, rows)) {
+    const Lead lead = lead_of(fastest, *opponent.row);
+    text += fmt::format("Against {}: ", opponent.name);
+    if (!lead.low || !lead.high)
+      text += "not known, for there is no interval. ";
+    else if (lead.is_significant())
+      text += "the 95 % interval of the ratio does not hold 1, so the difference is significant. ";
     else
-      text +=
-          fmt::format("Against the second, {}: the 95 % intervals of their speeds overlap; this does not tell them apart. ", second.label);
+      text += "no significant difference, for the 95 % interval of the ratio holds 1. ";
   }
+  if (text.empty()) return "Not known: there is only one row with a speed.";
   if (const auto count = fastest.images_per_second.count) text += fmt::format("{} measurements of {}. ", *count, fastest.label);
-  if (text.empty()) return "Not known: there is one row, or no interval was recorded.";
   text.pop_back();
   return text;
 }
@@ -157,16 +138,13 @@ std::string headline(const Comparison& comparison) {
   const std::vector<const ComparedRow*> rows = by_speed(comparison);
   if (rows.empty()) return "No row has a speed: " + none_was_measured(comparison) + ".";
   const ComparedRow& fastest = *rows.front();
-  std::string text = fmt::format("{} is the fastest: {} images/s", fastest.label, speed(*fastest.images_per_second.median));
   if (rows.size() == 1) return fmt::format("{} trains {} images/s.", fastest.label, speed(*fastest.images_per_second.median));
-  if (has_interval(fastest.images_per_second) && has_interval(rows[1]->images_per_second) && !apart(fastest, *rows[1]))
+  std::string text = fmt::format("{} is the fastest: {} images/s", fastest.label, speed(*fastest.images_per_second.median));
+  const Lead lead = lead_of(fastest, *rows[1]);
+  if (lead.low && lead.high && !lead.is_significant())
     text = fmt::format("{} and {} are the fastest, and not told apart: {} and {} images/s", fastest.label, rows[1]->label,
                        speed(*fastest.images_per_second.median), speed(*rows[1]->images_per_second.median));
-  if (const std::string verdict = verdict_text(comparison, fastest); !verdict.empty()) {
-    text += ", " + verdict;
-    if (fastest.speedup.low && fastest.speedup.high)
-      text += fmt::format(" (95 % interval {} to {})", ratio(*fastest.speedup.low), ratio(*fastest.speedup.high));
-  }
+  text += ", " + lead_text(fastest, opponents_of(comparison, rows).front());
   const std::string accuracy = judge_accuracy(comparison).brief;
   return text + (accuracy.empty() ? "." : ", " + accuracy + ".");
 }

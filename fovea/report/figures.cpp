@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "fovea/report/numbers.h"
+#include "fovea/report/ranking.h"
 
 namespace fovea::report {
 namespace {
@@ -46,12 +47,8 @@ std::vector<Column> data_of(const CountGrid& grid) {
 }  // namespace
 
 const ComparedRow* fastest_row(const Comparison& comparison) {
-  const ComparedRow* fastest = nullptr;
-  for (const ComparedRow& row : comparison.rows)
-    if (row.status == Status::ran && row.images_per_second.median &&
-        (fastest == nullptr || *row.images_per_second.median > *fastest->images_per_second.median))
-      fastest = &row;
-  return fastest;
+  const std::vector<const ComparedRow*> rows = by_speed(comparison);
+  return rows.empty() ? nullptr : rows.front();
 }
 
 size_t place_of(const Comparison& comparison, const ComparedRow& row) { return static_cast<size_t>(&row - comparison.rows.data()); }
