@@ -74,6 +74,9 @@ std::string line_chart(const LineChart& chart, std::string_view id, const Words&
     }
     for (const Point& point : line.band) up.take(point.y);
   }
+  const double room_for_ideal = 2 * up.high;
+  for (const Line& line : chart.lines)
+    if (line.kind == Line::Kind::ideal && !line.points.empty()) up.take(std::min(line.points.back().y, room_for_ideal));
   if (chart.y_from_zero) up.take(0);
   if (!chart.x_marks.empty()) across = {chart.x_marks.front(), chart.x_marks.back()};
   if (chart.x_marks.size() == 1) across = {across.low - 1, across.high + 1};

@@ -11,10 +11,11 @@
 namespace fovea::report {
 namespace {
 
+constexpr const char* unknown = "unknown";
 constexpr std::string_view schema = "fovea.comparison/1";
 
 std::string text_of(const Json& value) {
-  if (value.is_null()) return "unknown";
+  if (value.is_null()) return unknown;
   if (value.is_string()) return value.get<std::string>();
   if (value.is_array()) {
     std::string text;
@@ -212,6 +213,8 @@ void label(std::vector<ComparedRow>& rows) {
 
 void read_question(const Members& members, Comparison& comparison) {
   comparison.question = entries_of(members, "question");
+  for (auto& [key, value] : comparison.question)
+    if (value == unknown) value = "not set";
   if (!members.knows("question")) return;
   const Members question = members.object("question");
   comparison.train_images = question.known_integer("train_images");

@@ -220,21 +220,29 @@ std::string sources_html(const Comparison& comparison) {
          "file.</p></div></section>\n";
 }
 
-std::string notes_html(const Comparison& comparison) {
-  std::string html =
-      "<section id=\"notes\" aria-labelledby=\"notes-head\"><h2 id=\"notes-head\">What stands in, and what is left out</h2>\n<div "
-      "class=\"card\">";
-  if (comparison.notes.empty() && !comparison.interrupted) return html + "<p>Nothing: all is as it was asked for.</p></div></section>\n";
+// What a reader must know beside the figures: what the record says, and what follows from it.
+std::vector<std::string> notes_of(const Comparison& comparison) {
   std::vector<std::string> notes = comparison.notes;
-  if (comparison.interrupted)
-    notes.insert(notes.begin(), "The comparison was stopped before its end: the rows stand as far as they had come.");
-  return html + list_html(notes) + "</div></section>\n";
+  if (comparison.interrupted) notes.push_back("The comparison was stopped before its end: the rows stand as far as they had come.");
+  for (const auto& [key, value] : comparison.question)
+    if (key == "data" && value.find("synthetic") != std::string::npos)
+      notes.push_back(
+          fmt::format("The images are synthetic ({}): a program drew them, and accuracies on them say little about photographs.", value));
+  for (const ComparedRow& row : comparison.rows)
+    if (row.status != Status::ran) notes.push_back(fmt::format("{} is {}: {}", row.label, name_of(row.status), row.reason));
+  return notes;
 }
 
 std::string section(const char* id, const char* title, const std::string& body) {
   return fmt::format(
       "<section id=\"{0}\" aria-labelledby=\"{0}-head\"><h2 id=\"{0}-head\">{1}</h2>\n<div class=\"card\">{2}</div></section>\n", id, title,
       body);
+}
+
+std::string notes_html(const Comparison& comparison) {
+  const std::vector<std::string> notes = notes_of(comparison);
+  return section("notes", "What stands in, and what is left out",
+                 notes.empty() ? "<p>Nothing: all is as it was asked for.</p>" : list_html(notes));
 }
 
 Entries environment_of(const Comparison& comparison) {
