@@ -2,6 +2,7 @@
 // the parent takes, between conversions, unless oneDNN is the faster for its convolution.
 #include "fovea/backend/onednn/backend.h"
 #include "fovea/backend/onednn/conv2d.h"
+#include "fovea/backend/onednn/in_ranges.h"
 #include "fovea/backend/onednn/widening.h"
 #include "fovea/graph/precision.h"
 
@@ -42,6 +43,22 @@ std::optional<Claim> claim_forward(const Neighbours& around, const Limits& limit
   return claim;
 }
 
+// relu_backward bias_backward, in bf16
+std::optional<Claim> claim_rectified_bias(const Neighbours& around, const Limits& limits) {
+  if (around.nodes.size() < 2 || !is_in_bf16(around.nodes[0])) return std::nullopt;
+  const Node &rectifier = around.nodes[0], &sums = around.nodes[1];
+  const ActivationBackward* relu = std::get_if<ActivationBackward>(&rectifier.op);
+  const BiasBackward* bias = std::get_if<BiasBackward>(&sums.op);
+  if (relu == nullptr || bias == nullptr || relu->activation != Activation::relu || relu->into != Into::overwrite ||
+      sums.in[0] != rectifier.out[0])
+    return std::nullopt;
+  return Claim{.nodes = 2,
+               .name = "relu_backward+bias_backward",
+               .kernel = sums_in_ranges(*bias, limits, Mask::by_y),
+               .in = {rectifier.in[0], rectifier.in[1]},
+               .out = {rectifier.out[0], sums.out[0]}};
+}
+
 // Whether a claim of the parent's holds a convolution that oneDNN does better.
 bool holds_large(std::span<const Node> nodes) {
   for (const Node& node : nodes) {
@@ -64,8 +81,8 @@ std::optional<Claim> OnednnBackend::claim(const Neighbours& around, const Limits
   if (std::optional<Claim> forward = claim_forward(around, limits)) return forward;
   const bool bf16 = is_in_bf16(around.nodes[0]);
   std::optional<Claim> claim = bf16 ? claim_between_conversions(around, limits) : OpenmpBackend::claim(around, limits);
-  if (claim && holds_large(around.nodes.first(claim->nodes))) return std::nullopt;
-  return claim;
+  if (claim && !holds_large(around.nodes.first(claim->nodes))) return claim;
+  return claim_rectified_bias(around, limits);
 }
 
 }  // namespace fovea::onednn

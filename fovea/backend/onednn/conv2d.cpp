@@ -20,13 +20,16 @@ bool is_usual(const Conv2dShape& shape) {
          std::max(window.pad_left, window.pad_right) < window.s;
 }
 
-// In what oneDNN has to compute it; nothing where it has not. Few images give few tasks, so that in float the parent's blocks are better.
-std::optional<DType> dtype_for(const Conv2dShape& shape, const Types& types) {
-  if (!is_usual(shape)) return std::nullopt;
-  if (types == Types{}) return shape.n >= least_images_in_float ? std::optional(DType::f32) : std::nullopt;
-  if (types.x == DType::bf16 && types.y == DType::bf16 && types.accumulator == DType::f32) return DType::bf16;
-  return std::nullopt;
+bool is_in_bf16(const Types& types) { return types.x == DType::bf16 && types.y == DType::bf16 && types.accumulator == DType::f32; }
+
+// In float few images give few tasks, and few channels fill no vectors: there the parent's blocks are faster.
+bool suits_forward(const Conv2dShape& shape, const Types& types) {
+  constexpr int64_t least_images = 16, least_channels = 16;
+  return is_usual(shape) && (is_in_bf16(types) || (types == Types{} && shape.n >= least_images && shape.c >= least_channels));
 }
+
+// In float the parent's gradients are faster (docs/performance.md).
+bool suits_backward(const Conv2dShape& shape, const Types& types) { return is_usual(shape) && is_in_bf16(types); }
 
 // Parts of a workspace, one after the other.
 class Carve {
@@ -101,6 +104,7 @@ class Product final : public ConvolutionKernel {
   void run(Stream&) override {
     parallel_for(threads_, filter_.tasks(), [&](int64_t task) { filter_.run(task); });
     const size_t step = Primitive::aligned(primitive_.bytes(sides_.to));
+    const int64_t elements = shape_.x().elements() / tasks_;  // of what is added
     parallel_for(threads_, tasks_, [&](int64_t task, int worker) {
       const dnnl_memory_t to = to_.at(added_ == nullptr ? task : worker), scratch = scratch_.at(worker);
       if (sides_.with_bias == WithBias::yes)
@@ -113,8 +117,8 @@ class Product final : public ConvolutionKernel {
         primitive_.run({{sides_.from, from_.at(task)}, {DNNL_ARG_WEIGHTS, packed_.at(0)}, {sides_.to, to}, {DNNL_ARG_SCRATCHPAD, scratch}});
       if (sides_.rectify == eigen::Rectify::yes) rectify({to_data_, dtype_, {tasks_, shape_.y().elements() / tasks_}}, task);
       if (added_ != nullptr)
-        add({to_data_, dtype_, {tasks_, shape_.x().elements() / tasks_}}, task,
-            reinterpret_cast<const float*>(added_ + static_cast<size_t>(worker) * step));
+        add(elements, reinterpret_cast<const float*>(added_ + static_cast<size_t>(worker) * step),
+            static_cast<uint16_t*>(to_data_) + task * elements);
     });
   }
 
@@ -223,34 +227,32 @@ KernelPtr product(const Conv2dShape& shape, DType dtype, std::optional<Primitive
 
 bool is_large(const Conv2dShape& shape, const Types& types) {
   constexpr int64_t least_macs = int64_t{1} << 20;  // of an image
-  return types != Types{} && dtype_for(shape, types) && shape.macs() / shape.n >= least_macs;
+  return suits_backward(shape, types) && shape.macs() / shape.n >= least_macs;
 }
 
 KernelPtr forward_kernel(const Conv2dForward& op, const Behind& behind, const Limits& limits) {
-  const std::optional<DType> dtype = dtype_for(op.shape, op.types);
-  if (!dtype) return nullptr;
+  if (!suits_forward(op.shape, op.types)) return nullptr;
   const Conv2dShape task = of_images(op.shape, images_of_a_task(op.shape));
-  return product(op.shape, *dtype, conv2d_forward(task, op.types, behind.with_bias),
+  return product(op.shape, op.types.x, conv2d_forward(task, op.types, behind.with_bias),
                  {DNNL_ARG_SRC, DNNL_ARG_DST, Into::overwrite, behind.with_bias, behind.rectify}, limits);
 }
 
 KernelPtr data_kernel(const Conv2dBackwardData& op, const Limits& limits) {
-  const std::optional<DType> dtype = dtype_for(op.shape, op.types);
-  if (!dtype) return nullptr;
+  if (!suits_backward(op.shape, op.types)) return nullptr;
   const Conv2dShape task = of_images(op.shape, images_of_a_task(op.shape));
-  const Types types = {op.into == Into::add ? DType::f32 : *dtype, *dtype, *dtype};  // what is added is rounded with what is there, once
-  return product(op.shape, *dtype, conv2d_backward_data(task, types), {DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, op.into}, limits);
+  Types types = op.types;
+  if (op.into == Into::add) types.x = DType::f32;  // what is added is rounded with what is there, once
+  return product(op.shape, op.types.x, conv2d_backward_data(task, types), {DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, op.into}, limits);
 }
 
 KernelPtr filter_kernel(const Conv2dBackwardFilter& op, const Limits& limits) {
-  const std::optional<DType> dtype = dtype_for(op.shape, op.types);
-  if (!dtype) return nullptr;
+  if (!suits_backward(op.shape, op.types)) return nullptr;
   const FilterParts parts(op.shape);
   Conv2dShape task = of_images(op.shape, op.shape.n / parts.images);
   task.k /= parts.filters;
-  std::optional<Primitive> primitive = conv2d_backward_filter(task, {*dtype, DType::f32, *dtype});
+  std::optional<Primitive> primitive = conv2d_backward_filter(task, op.types);
   if (!primitive) return nullptr;
-  return std::make_unique<FilterGradient>(op, *dtype, std::move(*primitive), limits);
+  return std::make_unique<FilterGradient>(op, op.types.x, std::move(*primitive), limits);
 }
 
 KernelPtr OnednnBackend::make(const Conv2dForward& op, const Limits& limits) {

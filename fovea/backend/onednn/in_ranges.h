@@ -10,6 +10,7 @@ KernelPtr in_ranges(const Op& op, const Limits& limits);  // nullptr where the p
 // Batch norms with what stands behind them, or with nothing.
 KernelPtr norm_in_ranges(const openmp::NormMatch& match, const Limits& limits);
 KernelPtr sums_in_ranges(const BatchNormBackward& op, const Limits& limits);
-KernelPtr sums_in_ranges(const BiasBackward& op, const Limits& limits);
+enum class Mask : uint8_t { none, by_y };
+KernelPtr sums_in_ranges(const BiasBackward& op, const Limits& limits, Mask mask = Mask::none);  // by_y: in: y dy   out: dx db
 
 }  // namespace fovea::onednn

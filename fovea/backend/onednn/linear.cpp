@@ -6,7 +6,8 @@
 namespace fovea::onednn {
 namespace {
 
-constexpr int64_t least_macs = int64_t{1} << 20;  // below it the parent's kernel and its conversions are faster
+// Below them the parent's kernel and its conversions are faster; the gradient of a matrix is deep where there are many rows.
+constexpr int64_t least_macs = int64_t{1} << 20, least_depth = 128;
 
 bool is_taken(const LinearShape& shape, const Types& types) {
   return types.x == DType::bf16 && types.y == DType::bf16 && shape.n * shape.c * shape.k >= least_macs;
@@ -28,7 +29,8 @@ KernelPtr OnednnBackend::make(const LinearBackwardData& op, const Limits& limits
   return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
 }
 KernelPtr OnednnBackend::make(const LinearBackwardFilter& op, const Limits& limits) {
-  KernelPtr kernel = is_taken(op.shape, op.types) ? filter_kernel({as_conv2d(op.shape), op.into, op.types}, limits) : nullptr;
+  const bool taken = op.shape.n >= least_depth && is_taken(op.shape, op.types);
+  KernelPtr kernel = taken ? filter_kernel({as_conv2d(op.shape), op.into, op.types}, limits) : nullptr;
   return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
 }
 

@@ -15,8 +15,6 @@ inline int64_t divisor_up_to(int64_t count, int64_t most) {
   return divisor;
 }
 
-inline constexpr int64_t least_images_in_float = 16;
-
 // Images of a task: enough to pay for its start, and tasks enough for many threads.
 inline int64_t images_of_a_task(const Conv2dShape& shape) {
   constexpr int64_t least_macs = int64_t{1} << 21, tasks = 32;

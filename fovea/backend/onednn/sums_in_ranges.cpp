@@ -149,12 +149,13 @@ class NormInRanges final : public Kernel {
   float *factors_ = nullptr, *samples_ = nullptr, *sums_ = nullptr, *scratch_ = nullptr;
 };
 
-// The sums of ranges of rows lie in the workspace, then are added in their order.
+// The sums of ranges of rows lie in the workspace, then are added in their order. With the gradient of a rectifier in front of them.
 class BiasInRanges final : public Kernel {
  public:
-  BiasInRanges(const BiasBackward& op, const Limits& limits)
+  BiasInRanges(const BiasBackward& op, Mask mask, const Limits& limits)
       : Kernel("onednn"),
         op_(op),
+        mask_(mask),
         split_{op.rows, std::max<int64_t>({1, elements_of_a_range / op.k, (op.rows + 63) / 64})},
         threads_(static_cast<int>(std::min<int64_t>(openmp::threads_for(limits, op.rows * op.k), split_.ranges()))) {}
   std::string algorithm() const override { return "loops on ranges in float"; }
@@ -163,8 +164,11 @@ class BiasInRanges final : public Kernel {
     return static_cast<size_t>(split_.ranges() * sums_floats() + threads_ * scratch_floats()) * sizeof(float);
   }
   void bind(Buffers buffers, void* workspace) override {
-    dy_ = static_cast<const uint16_t*>(buffers.in[0].data);
-    db_ = buffers.out[0].as<float>().data();
+    const bool rectifies = mask_ == Mask::by_y;
+    y_ = rectifies ? static_cast<const uint16_t*>(buffers.in[0].data) : nullptr;
+    dy_ = static_cast<const uint16_t*>(buffers.in[rectifies ? 1 : 0].data);
+    dx_ = rectifies ? static_cast<uint16_t*>(buffers.out[0].data) : nullptr;
+    db_ = buffers.out[rectifies ? 1 : 0].as<float>().data();
     sums_ = static_cast<float*>(workspace);
     scratch_ = sums_ + split_.ranges() * sums_floats();
   }
@@ -178,7 +182,9 @@ class BiasInRanges final : public Kernel {
       float* wide = scratch_ + worker * scratch_floats();
       for (int64_t first = 0; first < range.count; first += rows) {
         const int64_t count = std::min(rows, range.count - first);
-        widen(count * op_.k, dy_ + (range.first + first) * op_.k, wide);
+        const int64_t at = (range.first + first) * op_.k;
+        if (mask_ == Mask::by_y) rectified(count * op_.k, y_ + at, dy_ + at, dx_ + at);
+        widen(count * op_.k, (mask_ == Mask::by_y ? dx_ : dy_) + at, wide);
         sums.add(count, wide);
       }
     });
@@ -193,9 +199,11 @@ class BiasInRanges final : public Kernel {
   int64_t scratch_floats() const { return aligned(scratch_rows() * op_.k); }
 
   const BiasBackward op_;
+  const Mask mask_;
   const openmp::Split split_;
   const int threads_;
-  const uint16_t* dy_ = nullptr;
+  const uint16_t *y_ = nullptr, *dy_ = nullptr;
+  uint16_t* dx_ = nullptr;
   float *db_ = nullptr, *sums_ = nullptr, *scratch_ = nullptr;
 };
 
@@ -210,6 +218,8 @@ KernelPtr sums_in_ranges(const BatchNormBackward& op, const Limits& limits) {
   return std::make_unique<NormInRanges<PlainBackward>>(PlainBackward{op}, limits);
 }
 
-KernelPtr sums_in_ranges(const BiasBackward& op, const Limits& limits) { return std::make_unique<BiasInRanges>(op, limits); }
+KernelPtr sums_in_ranges(const BiasBackward& op, const Limits& limits, Mask mask) {
+  return std::make_unique<BiasInRanges>(op, mask, limits);
+}
 
 }  // namespace fovea::onednn

@@ -19,11 +19,6 @@ FOVEA_CLONES void add_floats(int64_t count, const float* __restrict from, float*
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
-FOVEA_CLONES void add_bf16(int64_t count, const float* __restrict from, uint16_t* __restrict to) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) to[i] = narrowed(widened(to[i]) + from[i]);
-}
-
 FOVEA_CLONES void rectify_floats(int64_t count, float* __restrict of) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) of[i] = of[i] <= 0 ? 0 : of[i];
@@ -46,12 +41,14 @@ FOVEA_CLONES void narrow(int64_t count, const float* __restrict from, uint16_t* 
   for (int64_t i = 0; i < count; ++i) to[i] = narrowed(from[i]);
 }
 
-void add(const Tensor& to, int64_t row, const float* from) {
-  const int64_t count = to.shape[1];
-  if (to.dtype == DType::bf16)
-    add_bf16(count, from, static_cast<uint16_t*>(to.data) + row * count);
-  else
-    add_floats(count, from, static_cast<float*>(to.data) + row * count);
+FOVEA_CLONES void add(int64_t count, const float* __restrict from, uint16_t* __restrict to) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) to[i] = narrowed(widened(to[i]) + from[i]);
+}
+
+FOVEA_CLONES void rectified(int64_t count, const uint16_t* __restrict y, const uint16_t* __restrict dy, uint16_t* __restrict dx) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) dx[i] = (y[i] & 0x7FFF) == 0 || (y[i] >= 0x8000 && y[i] <= 0xFF80) ? 0 : dy[i];  // y <= 0
 }
 
 void rectify(const Tensor& of, int64_t row) {
