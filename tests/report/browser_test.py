@@ -106,6 +106,17 @@ def keyboard_faults(browser):
         yield "the focus leaves the page before it has been everywhere"
 
 
+def print_faults(browser):
+    """On paper: A4 between its margins, always light, no table cut off."""
+    browser.call("Emulation.setDeviceMetricsOverride", width=718, height=1000, deviceScaleFactor=1, mobile=False)
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    yield from json.loads(browser.evaluate("""JSON.stringify([...document.querySelectorAll('table')]
+        .filter((table) => table.checkVisibility() && table.getBoundingClientRect().right > table.closest('.card').getBoundingClientRect().right)
+        .map((table) => `a printed table is cut off: ${table.getBoundingClientRect().right}`))"""))
+    if browser.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)":
+        yield "the page is not printed on white"
+
+
 def check(browser, page, kind, pictures):
     faults = []
     for width in (375, 1280):
@@ -114,6 +125,7 @@ def check(browser, page, kind, pictures):
             if pictures:
                 (pictures / f"{kind}-{width}-{scheme}.png").write_bytes(browser.picture())
     faults += keyboard_faults(browser)
+    faults += print_faults(browser)
     pdf = browser.pdf()
     if not pdf.startswith(b"%PDF-") or len(pdf) < 20000:
         faults.append(f"the PDF is no PDF, or has next to nothing in it ({len(pdf)} bytes)")
@@ -132,6 +144,7 @@ def planted(page):
     yield "contrast", text.replace("--soft:#57606a", "--soft:#b0b0b0")
     yield "outside its picture", text.replace('<text class="plain"', '<text transform="translate(300)" class="plain"')
     yield "upon each other", text.replace("</svg>", '<text x="60" y="100">a text</text><text x="64" y="102">b text</text></svg>')
+    yield "printed table", text.replace("width:100%;overflow-wrap:anywhere", "width:900px")
     yield "skip link", text.replace('class="skip"', 'class="other"')
 
 

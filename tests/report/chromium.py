@@ -89,7 +89,7 @@ class Chromium:
     def open(self, url, width, scheme):
         self.events.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Emulation.setEmulatedMedia", media="", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Page.navigate", url=url)
         deadline = time.monotonic() + LIMIT
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
