@@ -11,7 +11,7 @@ set_target_properties(fovea PROPERTIES INSTALL_RPATH "${beside};${beside}/fovea"
 install(TARGETS fovea RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS libfovea EXPORT fovea-targets RUNTIME_DEPENDENCY_SET of_libfovea LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-foreach(module fovea_cuda fovea_cudnn)
+foreach(module fovea_cuda fovea_cudnn fovea_onednn)
   if(TARGET ${module})
     install(TARGETS ${module} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   endif()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what each way of making a training step faster gives: everything on, and then each of them switched off, in turns.
 
-tools/bench_ablation.py --backend openmp|eigen|cuda|cudnn [--threads N] [--precision bf16] [--only NAME] [--rounds R] [--seconds S]
+tools/bench_ablation.py --backend openmp|onednn|eigen|cuda|cudnn [--threads N] [--precision bf16] [--only NAME] [--rounds R] [--seconds S]
                         [--fovea FILE] [--out FILE]
 
 Everything on: --autotune across, claims, and where the device records its steps also replay and dependent launches. What is measured
@@ -120,7 +120,7 @@ def measure(cell, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", required=True, choices=["eigen", "openmp", "cuda", "cudnn"])
+    parser.add_argument("--backend", required=True, choices=["eigen", "openmp", "onednn", "cuda", "cudnn"])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of a CPU backend (default: one for each core)")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"])
     parser.add_argument("--only", default="", help="part of the name of the experiments to measure (default: the small networks)")

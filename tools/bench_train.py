@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measures the training speed of fovea beside that of PyTorch, in one run, and appends records to a file.
 
-tools/bench_train.py --peer PATH --backend eigen|openmp|cuda [--threads 1,2,4] [--precision bf16] [--python PYTHON] [--only NAME] [--best]
-                     [--across] [--rounds R] [--seconds S] [--fovea FILE] [--out FILE]
+tools/bench_train.py --peer PATH --backend eigen|openmp|onednn|cuda [--threads 1,2,4] [--precision fp32,bf16] [--python PYTHON]
+                     [--only NAME] [--all] [--best] [--across] [--rounds R] [--seconds S] [--fovea FILE] [--out FILE]
 
-A CPU backend stands beside PyTorch, eager, on the same number of threads, both pinned to the same cores. On cuda fovea stands beside
-PyTorch compiled (compile16) and, at its best, with the whole step captured as one CUDA graph (graph16); the ratio is to that, of fovea as it is or, with --across, with the faster of `cuda` and `cudnn` for each step
-if that is faster: what is measured to choose them is measured once and handed to the other runs.
+A CPU backend stands beside PyTorch, eager, in the same precision (bf16 by autocast), on the same number of threads, both pinned to the
+same cores. On cuda fovea stands beside PyTorch compiled (compile16) and, at its best, with the whole step captured as one CUDA graph
+(graph16). The ratio is to that, and of fovea as it is or, with --across, with the faster of `cuda` and `cudnn` for each step if that is
+faster: what is measured to choose them is measured once and handed to the other runs.
 Both train the same network with Adam on the same batch size, one after the other (fovea, PyTorch, fovea, PyTorch, ...), so that a
 change of the machine's speed meets both. A value of fovea is the images per second of the last of its epochs over random pixels,
 augmentation, metrics and all; the number of images is chosen so that an epoch takes about S seconds. A value of PyTorch is what the
@@ -49,7 +50,11 @@ LARGE = {
     ],
 }
 ON_GPU = ["cuda", "cudnn"]
-MODES = {"cpu": ["eager32"], "cuda": ["compile16", "graph16"]}  # of the peer; the last one is its best
+def modes_of(device, precision):
+    """Of the peer; the last one is its best."""
+    if device == "cuda":
+        return ["compile16", "graph16"]
+    return ["eager16" if precision == "bf16" else "eager32"]
 PEER_LINE = r"^torch (\S+) {device} t\d+ {name} +{mode} +(\d+) img/s .* peak +(\d+) MiB"
 MOST_IMAGES, MOST_BYTES = 262144, 512 << 20  # of random pixels, drawn anew by every run
 
@@ -61,8 +66,8 @@ def device_of(backend):
 class Cell:
     """One experiment: a network and batch on so many threads."""
 
-    def __init__(self, arguments, work, threads):
-        self.arguments, self.threads = arguments, threads
+    def __init__(self, arguments, work, threads, precision):
+        self.arguments, self.threads, self.precision = arguments, threads, precision
         self.name, self.peer_name, self.model, self.shape, self.batch = work
         self.device = device_of(arguments.backend)
         allowed = sorted(os.sched_getaffinity(0))
@@ -70,7 +75,7 @@ class Cell:
         if arguments.backend == "eigen" and threads != 1:
             sys.exit(f"bench_train: the backend `eigen` has one thread, not {threads}")
         where = {"cuda": "cuda", "cudnn": "cudnn", "eigen": "1thread"}.get(arguments.backend, f"{arguments.backend}-{threads}threads")
-        self.experiment = f"speed/{self.name}-{where}" + (f"-{arguments.precision}" if arguments.precision != "fp32" else "")
+        self.experiment = f"speed/{self.name}-{where}" + (f"-{precision}" if precision != "fp32" else "")
         height, width, channels = map(int, self.shape.split(":")[0].split("x"))
         self.most_images = min(MOST_IMAGES, MOST_BYTES // (height * width * channels))
 
@@ -87,7 +92,7 @@ class Cell:
             self.output_of([self.arguments.fovea, "train", "--model", self.model, "--data",
                             f"synthetic:{self.shape}:{images}:{self.batch}", "--batch", self.batch,
                             "--epochs", 4 if self.device == "cuda" else 2, "--optimizer", "adam", "--learning-rate", 0.001,
-                            "--backend", self.arguments.backend, "--threads", self.threads, "--precision", self.arguments.precision,
+                            "--backend", self.arguments.backend, "--threads", self.threads, "--precision", self.precision,
                             "--save-every", "never", "--out", folder, "--quiet", *flags])
             if keep_tuning is not None:
                 keep_tuning.write_text((Path(folder) / "tuning.json").read_text())
@@ -113,7 +118,8 @@ def images_for(seconds, speed, cell):
 
 def measure(cell):
     arguments, batch = cell.arguments, cell.batch
-    modes = MODES[cell.device][-1:] if arguments.best else MODES[cell.device]
+    modes = modes_of(cell.device, cell.precision)
+    modes = modes[-1:] if arguments.best else modes
     speed, _ = cell.train(2 * batch)
     speed, _ = cell.train(images_for(arguments.seconds / 4, speed, cell))
     images = images_for(arguments.seconds, speed, cell)
@@ -134,7 +140,7 @@ def measure(cell):
         latest = ", ".join(f"{label} {values[-1]:,.0f}" for label, values in runs.items())
         print(f"{cell.experiment} round {number + 1}: {latest} images/s", flush=True)
     configuration = {"model": cell.model, "data": "random pixels (synthetic)", "shape": cell.shape, "images": images, "batch": batch,
-                     "threads": result["threads"], "optimizer": "adam", "learning_rate": 0.001, "precision": arguments.precision, "memory_mib": memory, "cores": cell.cores,
+                     "threads": result["threads"], "optimizer": "adam", "learning_rate": 0.001, "precision": cell.precision, "memory_mib": memory, "cores": cell.cores,
                      "launches_per_step": result["launches_per_step"], "load_average": round(os.getloadavg()[0], 2)}
     line = record.record(cell.experiment, "images/s", runs, configuration,
                          {"versions": result["versions"] | {"torch": version}, "commit": result["commit"]})
@@ -149,11 +155,12 @@ def measure(cell):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", required=True, metavar="PATH")
-    parser.add_argument("--backend", required=True, choices=["eigen", "openmp", *ON_GPU])
+    parser.add_argument("--backend", required=True, choices=["eigen", "openmp", "onednn", *ON_GPU])
     parser.add_argument("--threads", default="1", help="of a CPU backend and of PyTorch, separated by commas (default: 1)")
     parser.add_argument("--python", default=sys.executable, help="with PyTorch in it (default: the one that runs this)")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"], help="of fovea; PyTorch's is in its modes")
+    parser.add_argument("--precision", default="fp32", help="of fovea, and on a CPU of PyTorch; several separated by commas (default: fp32)")
     parser.add_argument("--only", default="", help="part of the name of the experiments to measure")
+    parser.add_argument("--all", action="store_true", help="the large networks too")
     parser.add_argument("--best", action="store_true", help="of the peer's modes only the last one")
     parser.add_argument("--across", action="store_true", help="also with the faster of both GPU backends for each step")
     parser.add_argument("--rounds", type=int, default=5)
@@ -161,16 +168,20 @@ def main():
     parser.add_argument("--fovea", default=str(ROOT / "build" / "fovea"))
     parser.add_argument("--out", default="", help="(default: results/speed-cuda.jsonl or results/speed-cpu.jsonl)")
     arguments = parser.parse_args()
-    arguments.out = arguments.out or str(ROOT / "results" / f"speed-{'cuda' if arguments.backend == 'cuda' else 'cpu'}.jsonl")
+    for precision in arguments.precision.split(","):
+        if precision not in ["fp32", "tf32", "bf16", "fp16"]:
+            parser.error(f"there is no precision `{precision}`: fp32, tf32, bf16 or fp16")
+    arguments.out = arguments.out or str(ROOT / "results" / f"speed-{device_of(arguments.backend)}.jsonl")
     every = WORK + LARGE[device_of(arguments.backend)]
-    chosen = [work for work in every if arguments.only in work[0]] if arguments.only else WORK
+    chosen = [work for work in every if arguments.only in work[0]] if arguments.only else every if arguments.all else WORK
     if not chosen:
         parser.error(f"nothing has `{arguments.only}` in its name: {', '.join(name for name, *_ in every)}")
     for work in chosen:
-        for threads in map(int, arguments.threads.split(",")):
-            line = measure(Cell(arguments, work, threads))
-            record.append(arguments.out, line)
-            print(f"{line['experiment']}: median ratio {line['ratio']['median']:.2f}", flush=True)
+        for precision in arguments.precision.split(","):
+            for threads in map(int, arguments.threads.split(",")):
+                line = measure(Cell(arguments, work, threads, precision))
+                record.append(arguments.out, line)
+                print(f"{line['experiment']}: median ratio {line['ratio']['median']:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 program=(g++ cmake ninja-build pkg-config ca-certificates libfmt-dev nlohmann-json3-dev libeigen3-dev libhwy-dev
-  libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev)
+  libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev libdnnl-dev)
 checks=(python3 clang-format libgtest-dev)
+report=(python3 chromium fonts-dejavu-core)
 tsan=(clang libclang-rt-dev llvm) # the last one gives the reports their names and lines
 # NVIDIA's wheels on PyPI, the only place that names their versions. Every driver from 580 on can run CUDA 13.0.
 cuda_series=13.0
@@ -14,12 +15,15 @@ compiler_wheels=("nvidia-"{cuda-nvcc,cuda-crt,cuda-runtime,cuda-cccl,nvvm}"==$cu
 library_wheels=("nvidia-cublas==$cuda_series.*" "nvidia-cuda-nvrtc==$cuda_series.*" "nvidia-cudnn-cu13==9.19.*" "nvidia-nccl-cu13==2.28.*")
 frontend_wheels=("nvidia-cudnn-frontend==1.32.*") # its headers
 cuda_folder=$root/.cuda
+tensorboard_wheels=("tensorboard==2.21.*" "absl-py==2.*" "numpy==2.*" "protobuf==7.*") # those of its packages that reading takes
 
 usage() {
   cat <<END
-usage: tools/setup.sh [--check] [--tsan] [--cuda] [--cuda-libraries] [--cudnn-frontend]
+usage: tools/setup.sh [--check] [--report] [--tsan] [--cuda] [--cuda-libraries] [--cudnn-frontend]
 Installs what fovea needs to be built and run (Debian 12, Ubuntu 24.04), as root or through sudo.
   --check            also what ./check needs
+  --report           also what ./check --report needs: Debian's chromium (122 MB to fetch), unless there is one on the PATH or in CHROMIUM,
+                     and TensorBoard, into .tensorboard/ (25 MB)
   --tsan             also what ./check --tsan needs
   --cuda             also, where there is no nvcc, the CUDA compiler with its headers and static runtime: NVIDIA's Python
                      wheels, into .cuda/compiler/ (105 MB to fetch), where CMake finds it
@@ -50,13 +54,26 @@ has_cudnn_headers() {
   return 1
 }
 
-# Whether the folder PART of .cuda/ holds what was fetched from these wheels: has_wheels PART WHEEL...
-has_wheels() { [ "$(cat "$cuda_folder/$1/wheels.txt" 2>/dev/null)" = "${*:2}" ]; }
+has_chromium() {
+  local name
+  for name in ${CHROMIUM:-chromium chromium-browser google-chrome google-chrome-stable}; do
+    ! command -v "$name" >/dev/null || return 0
+  done
+  return 1
+}
+
+folder_of() { if [ "$1" = tensorboard ]; then echo "$root/.tensorboard"; else echo "$cuda_folder/$1"; fi; }
+
+# Whether the folder of PART holds what was fetched from these wheels: has_wheels PART WHEEL...
+has_wheels() { [ "$(cat "$(folder_of "$1")/wheels.txt" 2>/dev/null)" = "${*:2}" ]; }
 
 wanted=("${program[@]}") parts=() wants_frontend=no
 for option in "$@"; do
   case $option in
     --check) wanted+=("${checks[@]}") ;;
+    --report)
+      has_chromium || wanted+=("${report[@]}")
+      has_wheels tensorboard "${tensorboard_wheels[@]}" || parts+=(tensorboard) ;;
     --tsan) wanted+=("${tsan[@]}") ;;
     --cuda) has_nvcc || has_wheels compiler "${compiler_wheels[@]}" || parts+=(compiler) ;;
     --cuda-libraries) has_wheels libraries "${library_wheels[@]}" || parts+=(libraries) ;;
@@ -115,14 +132,16 @@ END
 
 # Into a folder beside it first, so that a download that breaks off leaves nothing that looks whole: fetch PART WHEEL...
 fetch() {
-  local folder=$cuda_folder/$1 code=0
+  local folder code=0
+  folder=$(folder_of "$1")
   shift
   echo "setup: fetching into $folder: $*"
   rm -rf "$folder.tmp"
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
     --only-binary :all: --target "$folder.tmp" "$@" || code=$?
   if [ $code -ne 0 ]; then
-    echo "setup: pip could not fetch them; its words stand above. A CUDA toolkit of your own will do: put its nvcc on the PATH" >&2
+    echo "setup: pip could not fetch them; its words stand above" >&2
+    [ "${folder##*/}" != compiler ] || echo "setup: a CUDA toolkit of your own will do: put its nvcc on the PATH" >&2
     exit $code
   fi
   [ ! -d "$folder.tmp/nvidia/cu13" ] || ln -s lib "$folder.tmp/nvidia/cu13/lib64" # where nvcc looks for its runtime
@@ -133,10 +152,11 @@ fetch() {
 
 install_packages
 [ ${#parts[@]} -gt 0 ] || exit 0
-has_pip || { echo "setup: \`python3 -m pip\` does not work, which fetches CUDA" >&2; exit 2; }
+has_pip || { echo "setup: \`python3 -m pip\` does not work, which fetches ${parts[*]}" >&2; exit 2; }
 mkdir -p "$cuda_folder"
 for part in "${parts[@]}"; do
   case $part in
+    tensorboard) fetch tensorboard "${tensorboard_wheels[@]}" ;;
     compiler) fetch compiler "${compiler_wheels[@]}" ;;
     libraries) fetch libraries "${library_wheels[@]}" ;;
     frontend) (fetch frontend "${frontend_wheels[@]}") || echo "setup: without them fovea is built without the backend cudnn" >&2 ;;

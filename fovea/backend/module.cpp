@@ -17,6 +17,14 @@ Absence never_built(std::string_view what, const std::filesystem::path& file, st
           fmt::format("{}, and build again", remedy)};
 }
 
+std::filesystem::path onednn_file() { return library_folder() / "libfovea_onednn.so"; }
+
+bool is_known_to_loader(const std::filesystem::path& library) {
+  void* handle = dlopen(library.c_str(), RTLD_LAZY | RTLD_LOCAL);
+  if (handle != nullptr) dlclose(handle);
+  return handle != nullptr;
+}
+
 constexpr const char* build_again = "build the whole of fovea again, so that the program and its modules fit together";
 
 }  // namespace
@@ -51,6 +59,23 @@ const Module& cudnn_module() {
   static const Module module =
       open_module(file, never_built("cuDNN", file, "the headers of cuDNN, cuBLAS and cudnn-frontend were not found",
                                     "run `tools/setup.sh --cuda-libraries --cudnn-frontend`, which fetches them"));
+  return module;
+}
+
+const Absence& absence_of_onednn() {
+  static const Absence absence = [] {
+    const std::filesystem::path file = onednn_file(), library = FOVEA_ONEDNN_LIBRARY;
+    if (!std::filesystem::exists(file))
+      return never_built("oneDNN", file, "oneDNN was not found", "run `tools/setup.sh`, which installs oneDNN");
+    if (std::filesystem::exists(library) || is_known_to_loader(library.filename())) return Absence{};
+    return Absence{fmt::format("{} is not found", library.filename().string()),
+                   "run `tools/setup.sh`, which installs oneDNN, or name its folder in LD_LIBRARY_PATH"};
+  }();
+  return absence;
+}
+
+const Module& onednn_module() {
+  static const Module module = absence_of_onednn().none() ? open_module(onednn_file(), {}) : Module{nullptr, absence_of_onednn()};
   return module;
 }
 

@@ -35,16 +35,24 @@ std::unique_ptr<Backend> open_from(const Module& module, const Absence& absence,
 
 std::vector<BackendEntry> list_backends() {
   const Absence &no_cuda = cuda_module().absence, &no_cudnn = absence_of_cudnn();
+  const Absence& no_onednn = absence_of_onednn();
   return {
       {"reference", "plain loops with wide accumulators, one thread: the judge of all others", Purpose::correctness, Precisions::all, "",
        ""},
       {"eigen", "im2col, Eigen matrix products and vectorised loops, one thread: the sequential baseline", Purpose::speed, Precisions::fp32,
        "", ""},
       {"openmp", "own blocked, vectorised kernels on all cores", Purpose::speed, Precisions::fp32, "", ""},
+      {"onednn", "convolutions and matrix products by oneDNN on all cores, the rest as `openmp`", Purpose::speed, Precisions::fp32_bf16,
+       no_onednn.because, no_onednn.remedy, ByDefault::left},
       {"cuda", "own CUDA kernels on the first GPU", Purpose::speed, Precisions::all, no_cuda.because, no_cuda.remedy},
       {"cudnn", "convolutions by cuDNN and linear layers by cuBLASLt on the first GPU, the rest as `cuda`", Purpose::speed, Precisions::all,
        no_cudnn.because, no_cudnn.remedy, ByDefault::left},
   };
+}
+
+bool computes_in(const BackendEntry& entry, const graph::Precision& precision) {
+  return entry.precisions == Precisions::all || precision == graph::fp32 ||
+         (entry.precisions == Precisions::fp32_bf16 && precision == graph::bf16);
 }
 
 std::unique_ptr<Backend> open_backend(std::string_view name) {
@@ -52,6 +60,7 @@ std::unique_ptr<Backend> open_backend(std::string_view name) {
   if (name == "reference") return std::make_unique<reference::ReferenceBackend>();
   if (name == "eigen") return std::make_unique<eigen::EigenBackend>();
   if (name == "openmp") return std::make_unique<openmp::OpenmpBackend>();
+  if (name == "onednn") return open_from(onednn_module(), onednn_module().absence, name);
   if (name == "cuda") return open_from(cuda_module(), cuda_module().absence, name);
   if (name == "cudnn") return open_from(cudnn_module(), absence_of_cudnn(), name);
   std::vector<std::string> known;
@@ -78,11 +87,11 @@ graph::Precision require_precision(std::string_view backend, std::string_view pr
   if (!known)
     throw Error(ErrorId::unknown_name, fmt::format("there is no precision `{}`", precision)).help("take fp32, tf32, bf16 or fp16");
   for (const BackendEntry& entry : list_backends())
-    if (entry.name == backend && entry.precisions == Precisions::fp32 && *known != graph::fp32)
-      throw Error(
-          ErrorId::contradiction,
-          fmt::format("precision {} needs a GPU or `reference`, but the backend is `{}`, which computes in fp32", precision, backend))
-          .help("set precision = \"fp32\", or backend = \"cuda\" on a machine with a GPU");
+    if (entry.name == backend && !computes_in(entry, *known))
+      throw Error(ErrorId::contradiction, fmt::format("precision {} is none of the backend `{}`, which computes in {}", precision, backend,
+                                                      entry.precisions == Precisions::fp32 ? "fp32" : "fp32 and bf16"))
+          .help(fmt::format("set precision = \"fp32\"{}, or backend = \"cuda\" on a machine with a GPU",
+                            *known == graph::bf16 ? ", or backend = \"onednn\"" : ""));
   return *known;
 }
 

@@ -11,9 +11,9 @@
 
 namespace fovea {
 
-enum class Purpose { correctness, speed };  // a backend for correctness is in no speed table unless asked for
-enum class Precisions { fp32, all };        // in which a backend computes
-enum class ByDefault { taken, left };       // whether a run takes it that names no backend
+enum class Purpose { correctness, speed };       // a backend for correctness is in no speed table unless asked for
+enum class Precisions { fp32, fp32_bf16, all };  // in which a backend computes
+enum class ByDefault { taken, left };            // whether a run takes it that names no backend
 
 struct BackendEntry {
   std::string name;
@@ -25,7 +25,8 @@ struct BackendEntry {
   ByDefault by_default = ByDefault::taken;
 };
 
-std::vector<BackendEntry> list_backends();                     // in the order of the chains, absent ones too
+std::vector<BackendEntry> list_backends();  // in the order of the chains, absent ones too
+bool computes_in(const BackendEntry& entry, const graph::Precision& precision);
 std::unique_ptr<Backend> open_backend(std::string_view name);  // throws Error (device) with cause and remedy
 
 // To be said before anything else is asked here where backends will be timed against their rivals: how a device loads its kernels is

@@ -7,6 +7,7 @@
 #include "fovea/base/error.h"
 #include "fovea/base/stop_signal.h"
 #include "fovea/cli/commands.h"
+#include "fovea/cli/mlperf_log.h"
 #include "fovea/cli/progress.h"
 #include "fovea/cli/recipe_flags.h"
 #include "fovea/train/run.h"
@@ -27,7 +28,7 @@ Examples:
 )";
 
 struct Arguments {
-  std::string recipe, resume;
+  std::string recipe, resume, log;
   std::map<std::string, std::string> flags;
   bool overwrite = false, quiet = false, json = false;
 };
@@ -44,8 +45,14 @@ std::optional<train::FinishedRun> run(const Arguments& arguments, train::Callbac
   return train::resume_run(arguments.resume, progress);
 }
 
+void train_with_log(const Arguments& arguments) {
+  MlperfLog log;
+  if (const std::optional<train::FinishedRun> run = cli::run(arguments, log)) log.end(run->result.test.accuracy, run->result.kept_epoch);
+}
+
 void train(const Arguments& arguments) {
   take_stop_signals();
+  if (!arguments.log.empty()) return train_with_log(arguments);
   const std::unique_ptr<train::Callbacks> progress = make_progress(arguments.quiet  ? Output::quiet
                                                                    : arguments.json ? Output::json
                                                                                     : Output::people);
@@ -79,6 +86,11 @@ void add_train(CLI::App& program) {
   command->add_flag("--overwrite", arguments->overwrite, "replace the run that the folder --out holds");
   command->add_flag("--quiet", arguments->quiet, "print nothing but errors");
   command->add_flag("--json", arguments->json, "print one JSON object per epoch, and one with the result");
+  command->add_option("--log", arguments->log, "print lines for other programs instead: mlperf")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"mlperf"}))
+      ->excludes("--json")
+      ->excludes("--quiet");
   add_recipe_flags(*command, arguments->flags);
   command->callback([arguments] { train(*arguments); });
 }

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "fovea/report/accuracy.h"
 #include "fovea/report/columns.h"
 #include "fovea/report/figures.h"
 #include "fovea/report/numbers.h"
+#include "fovea/report/ranking.h"
 
 namespace fovea::report {
 namespace {
@@ -15,22 +16,7 @@ namespace {
 std::string ratio(double value) { return grouped(value, value < 100 ? 2 : 0); }
 std::string speed(double value) { return value < 100 ? digits(value) : grouped(value, 0); }
 
-std::vector<const ComparedRow*> by_speed(const Comparison& comparison) {
-  std::vector<const ComparedRow*> rows;
-  for (const ComparedRow& row : comparison.rows)
-    if (row.status == Status::ran && row.images_per_second.median) rows.push_back(&row);
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const ComparedRow* a, const ComparedRow* b) { return *a->images_per_second.median > *b->images_per_second.median; });
-  return rows;
-}
-
 bool has_interval(const Spread& spread) { return spread.low && spread.high; }
-
-// Whether what was measured of two rows tells their speeds apart.
-bool apart(const ComparedRow& fast, const ComparedRow& slow) {
-  const Spread &a = fast.images_per_second, &b = slow.images_per_second;
-  return has_interval(a) && has_interval(b) && *a.low > *b.high;
-}
 
 std::string none_was_measured(const Comparison& comparison) {
   for (const ComparedRow& row : comparison.rows) {
@@ -40,114 +26,53 @@ std::string none_was_measured(const Comparison& comparison) {
   return "not measured: no row has a speed";
 }
 
-const ComparedRow* compared_with(const Comparison& comparison, const ComparedRow& row) {
-  return row.speedup.ratio && row.speedup.against != row.id ? find_row(comparison, row.speedup.against) : nullptr;
+// Rows that the fastest is held against: the one that all are compared with, and the second.
+struct Opponent {
+  const ComparedRow* row;
+  std::string name;
+};
+
+std::vector<Opponent> opponents_of(const Comparison& comparison, const std::vector<const ComparedRow*>& rows) {
+  std::vector<Opponent> opponents;
+  const ComparedRow* first = find_row(comparison, rows.front()->speedup.against);
+  const bool held = first != nullptr && first != rows.front() && std::find(rows.begin(), rows.end(), first) != rows.end();
+  if (held) opponents.push_back({first, first->label});
+  if (rows.size() > 1 && !(held && first == rows[1])) opponents.push_back({rows[1], "the second, " + rows[1]->label});
+  return opponents;
 }
 
-std::string verdict_text(const Comparison& comparison, const ComparedRow& row) {
-  const ComparedRow* against = compared_with(comparison, row);
-  if (against == nullptr) return "";
-  return fmt::format("{} times as fast as {}", ratio(*row.speedup.ratio), against->label);
+std::string lead_text(const ComparedRow& fastest, const Opponent& opponent) {
+  const Lead lead = lead_of(fastest, *opponent.row);
+  std::string text = fmt::format("{} times as fast as {}", ratio(lead.ratio), opponent.name);
+  if (lead.low && lead.high)
+    text += fmt::format(" (95 % interval {} to {}{})", ratio(*lead.low), ratio(*lead.high), lead.is_combined ? ", from those of both" : "");
+  return text;
 }
 
 std::string by_how_much(const Comparison& comparison, const std::vector<const ComparedRow*>& rows) {
-  const ComparedRow& fastest = *rows.front();
-  if (rows.size() == 1) return "It is the only row with a speed: there is nothing to compare it with.";
   std::vector<std::string> parts;
-  if (const std::string text = verdict_text(comparison, fastest); !text.empty()) {
-    const Speedup& speedup = fastest.speedup;
-    parts.push_back(text + (speedup.low && speedup.high
-                                ? fmt::format(" (95 % interval {} to {})", ratio(*speedup.low), ratio(*speedup.high))
-                                : std::string()));
-  }
-  const ComparedRow& second = *rows[1];
-  if (compared_with(comparison, fastest) != &second)
-    parts.push_back(fmt::format("{} times as fast as the second, {}, by their medians",
-                                ratio(*fastest.images_per_second.median / *second.images_per_second.median), second.label));
-  return fmt::format("{} is {}.", fastest.label, fmt::join(parts, ", and "));
+  for (const Opponent& opponent : opponents_of(comparison, rows)) parts.push_back(lead_text(*rows.front(), opponent));
+  if (parts.empty()) return "It is the only row with a speed: there is nothing to compare it with.";
+  return fmt::format("{} is {}.", rows.front()->label, fmt::join(parts, ", and "));
 }
 
 std::string how_sure(const Comparison& comparison, const std::vector<const ComparedRow*>& rows) {
   const ComparedRow& fastest = *rows.front();
   std::string text;
-  if (const ComparedRow* against = compared_with(comparison, fastest)) {
-    const Speedup& speedup = fastest.speedup;
-    if (speedup.low && speedup.high)
-      text = *speedup.low > 1 || *speedup.high < 1
-                 ? fmt::format("Against {}: the 95 % interval of the ratio does not hold 1, so the difference is significant. ",
-                               against->label)
-                 : fmt::format("Against {}: no significant difference, for the 95 % interval of the ratio holds 1. ", against->label);
-  }
-  if (rows.size() > 1 && compared_with(comparison, fastest) != rows[1]) {
-    const ComparedRow& second = *rows[1];
-    if (!has_interval(fastest.images_per_second) || !has_interval(second.images_per_second))
-      text += fmt::format("Against the second, {}: not known, for their speeds have no intervals. ", second.label);
-    else if (apart(fastest, second))
-      text += fmt::format("Against the second, {}: the 95 % intervals of their speeds do not meet, so it is significant. ", second.label);
+  for (const Opponent& opponent : opponents_of(comparison, rows)) {
+    const Lead lead = lead_of(fastest, *opponent.row);
+    text += fmt::format("Against {}: ", opponent.name);
+    if (!lead.low || !lead.high)
+      text += "not known, for there is no interval. ";
+    else if (lead.is_significant())
+      text += "the 95 % interval of the ratio does not hold 1, so the difference is significant. ";
     else
-      text +=
-          fmt::format("Against the second, {}: the 95 % intervals of their speeds overlap; this does not tell them apart. ", second.label);
+      text += "no significant difference, for the 95 % interval of the ratio holds 1. ";
   }
+  if (text.empty()) return "Not known: there is only one row with a speed.";
   if (const auto count = fastest.images_per_second.count) text += fmt::format("{} measurements of {}. ", *count, fastest.label);
-  if (!comparison.statistics.empty()) text += comparison.statistics + (comparison.statistics.ends_with('.') ? " " : ". ");
-  if (text.empty()) return "Not known: there is one row, or no interval was recorded.";
   text.pop_back();
   return text;
-}
-
-struct Judged {  // one kind of accuracy
-  const char* name;
-  Score ComparedRow::*score;
-  std::optional<int64_t> images;
-};
-
-// The standard error of the difference of two accuracies: the larger of what the seeds show and of what so many images can tell.
-double standard_error(const Score& a, const Score& b, std::optional<int64_t> images) {
-  double error = 0;
-  const auto seeds = [](const Score& score) { return static_cast<double>(std::max<int64_t>(1, score.count.value_or(1))); };
-  if (a.deviation && b.deviation && seeds(a) > 1 && seeds(b) > 1)
-    error = std::sqrt(*a.deviation * *a.deviation / seeds(a) + *b.deviation * *b.deviation / seeds(b));
-  if (images && *images > 0)
-    error = std::max(error, std::sqrt((*a.mean * (1 - *a.mean) + *b.mean * (1 - *b.mean)) / static_cast<double>(*images)));
-  return error;
-}
-
-std::string accuracy_text(const Comparison& comparison, const Judged& judged) {
-  const ComparedRow *best = nullptr, *worst = nullptr;
-  size_t count = 0;
-  for (const ComparedRow& row : comparison.rows) {
-    const Score& score = row.*judged.score;
-    if (!score.mean) continue;
-    ++count;
-    if (best == nullptr || *score.mean > *(best->*judged.score).mean) best = &row;
-    if (worst == nullptr || *score.mean < *(worst->*judged.score).mean) worst = &row;
-  }
-  if (count == 0) return "";
-  const Score &high = best->*judged.score, &low = worst->*judged.score;
-  if (count == 1) return fmt::format("{} accuracy {} of {}, the only row that has one.", judged.name, percent(*high.mean), best->label);
-  const double difference = *high.mean - *low.mean;
-  if (difference == 0) return fmt::format("Yes: the {} accuracy of all {} rows is {}.", judged.name, count, percent(*high.mean));
-  const std::string range = fmt::format("{} accuracy is {} ({}) to {} ({}), {:.2f} points apart", judged.name, percent(*low.mean),
-                                        worst->label, percent(*high.mean), best->label, 100 * difference);
-  const double error = standard_error(high, low, judged.images);
-  if (error == 0) return fmt::format("Not known: {}; one seed does not tell whether that is chance.", range);
-  return difference <= 2 * error
-             ? fmt::format("Yes, as far as can be told: {}, within two standard errors ({:.2f} points).", range, 200 * error)
-             : fmt::format("No: {}, more than two standard errors ({:.2f} points).", range, 200 * error);
-}
-
-Answer accuracy_answer(const Comparison& comparison) {
-  const Judged kinds[] = {{"test", &ComparedRow::test_accuracy, comparison.test_images},
-                          {"validation", &ComparedRow::valid_accuracy, comparison.valid_images},
-                          {"training", &ComparedRow::train_accuracy, comparison.train_images}};
-  for (const Judged& judged : kinds)
-    if (const std::string text = accuracy_text(comparison, judged); !text.empty())
-      return {"Is the accuracy equal?", text,
-              fmt::format("rows[].{}_accuracy", judged.name == std::string_view("test")         ? "test"
-                                                : judged.name == std::string_view("validation") ? "valid"
-                                                                                                : "train")};
-  std::string reason = comparison.rows.front().test_accuracy.reason;
-  return {"Is the accuracy equal?", "Not measured: " + (reason.empty() ? "no row has an accuracy" : reason) + ".", "rows[].test_accuracy"};
 }
 
 std::string memory_of(const ComparedRow& row) {
@@ -213,13 +138,15 @@ std::string headline(const Comparison& comparison) {
   const std::vector<const ComparedRow*> rows = by_speed(comparison);
   if (rows.empty()) return "No row has a speed: " + none_was_measured(comparison) + ".";
   const ComparedRow& fastest = *rows.front();
-  std::string text = fmt::format("{} is the fastest: {} images/s", fastest.label, speed(*fastest.images_per_second.median));
   if (rows.size() == 1) return fmt::format("{} trains {} images/s.", fastest.label, speed(*fastest.images_per_second.median));
-  if (has_interval(fastest.images_per_second) && has_interval(rows[1]->images_per_second) && !apart(fastest, *rows[1]))
+  std::string text = fmt::format("{} is the fastest: {} images/s", fastest.label, speed(*fastest.images_per_second.median));
+  const Lead lead = lead_of(fastest, *rows[1]);
+  if (lead.low && lead.high && !lead.is_significant())
     text = fmt::format("{} and {} are the fastest, and not told apart: {} and {} images/s", fastest.label, rows[1]->label,
                        speed(*fastest.images_per_second.median), speed(*rows[1]->images_per_second.median));
-  const std::string verdict = verdict_text(comparison, fastest);
-  return verdict.empty() ? text + "." : fmt::format("{}, {}.", text, verdict);
+  text += ", " + lead_text(fastest, opponents_of(comparison, rows).front());
+  const std::string accuracy = judge_accuracy(comparison).brief;
+  return text + (accuracy.empty() ? "." : ", " + accuracy + ".");
 }
 
 std::vector<Answer> answers(const Comparison& comparison) {
@@ -235,7 +162,8 @@ std::vector<Answer> answers(const Comparison& comparison) {
   all.push_back({"Which is the fastest?", rows.empty() ? none : fastest_text(), "rows[].images_per_second"});
   all.push_back({"By how much?", rows.empty() ? none : by_how_much(comparison, rows), "rows[].speedup, rows[].images_per_second"});
   all.push_back({"How sure is that?", rows.empty() ? none : how_sure(comparison, rows), "rows[].speedup, rows[].images_per_second"});
-  all.push_back(accuracy_answer(comparison));
+  const AccuracyJudgement accuracy = judge_accuracy(comparison);
+  all.push_back({"Is the accuracy equal?", accuracy.text, accuracy.source});
   all.push_back({"How much memory?", rows.empty() ? none : memory_text(comparison, *rows.front()),
                  "rows[].peak_host_bytes, peak_device_bytes, predicted_bytes"});
   all.push_back({"How much energy?", energy_text(comparison), "rows[].energy"});

@@ -74,8 +74,12 @@ std::string line_chart(const LineChart& chart, std::string_view id, const Words&
     }
     for (const Point& point : line.band) up.take(point.y);
   }
+  const double room_for_ideal = 2 * up.high;
+  for (const Line& line : chart.lines)
+    if (line.kind == Line::Kind::ideal && !line.points.empty()) up.take(std::min(line.points.back().y, room_for_ideal));
   if (chart.y_from_zero) up.take(0);
   if (!chart.x_marks.empty()) across = {chart.x_marks.front(), chart.x_marks.back()};
+  if (chart.x_marks.size() == 1) across = {across.low - 1, across.high + 1};
   Axis x =
       chart.x_marks.empty() ? Axis(chart.x_growth, across.low, across.high, 6) : Axis::between(chart.x_growth, across.low, across.high);
   Axis y(chart.y_growth, up.low, up.high, 5);
@@ -99,9 +103,9 @@ std::string line_chart(const LineChart& chart, std::string_view id, const Words&
     if (line.kind == Line::Kind::beside) stroke.width = 1.2, stroke.opacity = 0.7;
     if (line.kind == Line::Kind::measured) stroke.width = 1.4 + 0.8 * rank, rank = std::max(1.0, rank - 1);
     if (line.kind != Line::Kind::measured || chart.marks != Marks::dots_alone) draw_line(svg, line, x, y, stroke);
-    if (line.kind == Line::Kind::measured && chart.marks != Marks::none)
+    if (line.kind != Line::Kind::ideal && chart.marks != Marks::none)
       for (const Point& point : line.points)
-        svg.dot({x.at(point.x), y.at(point.y)}, chart.marks == Marks::dots_alone ? 2.5 * stroke.width : 3.2, stroke.ink);
+        svg.dot({x.at(point.x), y.at(point.y)}, (chart.marks == Marks::dots_alone ? 2.5 : 1) * std::max(2.0, stroke.width), stroke.ink);
   }
   return svg.inline_picture(width, line_height, id, words);
 }
@@ -117,7 +121,7 @@ std::string bar_chart(const BarChart& chart, std::string_view id, const Words& w
     text_room = std::max(text_room, text_width(bar.text, small));
   }
   Axis x(Growth::linear, 0, range.high, 6);
-  x.place(edge, width - edge - 8);
+  x.place(edge, width - edge - text_room - 16);
   const double floor = 34 + pitch * static_cast<double>(chart.bars.size());
   Svg svg;
   svg.text({edge, 16}, chart.title, {Ink::plain, Anchor::start, small});
@@ -128,8 +132,8 @@ std::string bar_chart(const BarChart& chart, std::string_view id, const Words& w
   for (size_t i = 0; i < chart.bars.size(); ++i) {
     const IntervalBar& bar = chart.bars[i];
     const double y = 32 + pitch * static_cast<double>(i);
-    svg.text({edge, y + 14}, bar.label, {Ink::strong, Anchor::start, small});
-    svg.text({width - edge, y + 14}, bar.text, {Ink::plain, Anchor::end, small});
+    svg.text({edge, y + 14}, fitted_text(bar.label, small, width - 2 * edge), {Ink::strong, Anchor::start, small});
+    svg.text({width - edge, y + 21 + bar_height * 0.78}, bar.text, {Ink::plain, Anchor::end, small});
     svg.cell({x.at(0), y + 21, std::max(1.0, x.at(bar.value) - x.at(0)), bar_height}, series_ink(bar.series), 0.85);
     svg.path(std::vector<Point>{{x.at(chart.mark), y + 18}, {x.at(chart.mark), y + 24 + bar_height}}, Stroke{Ink::strong, 2, 1.6});
     if (bar.high > bar.low) {
@@ -150,14 +154,18 @@ std::string count_grid(const CountGrid& grid, std::string_view id, const Words& 
   const bool has_names = classes <= most_names;
   const double from = has_names ? std::min(120.0, names_width + 12) : 10;
   const double side = (width - from - 10) / static_cast<double>(classes), head = has_names ? 56 : 34;
-  const double size = std::min(small, side * 0.45);
+  size_t longest = 1;
+  for (const std::vector<int64_t>& row : grid.counts)
+    for (const int64_t count : row) longest = std::max(longest, grouped(static_cast<double>(count), 0).size());
+  const double size = std::min({small, side * 0.45, side / (0.62 * static_cast<double>(longest))});
   Svg svg;
   svg.text({6, 16}, fmt::format("{} (down), {} (across)", grid.y_title, grid.x_title), {Ink::plain, Anchor::start, small});
   for (size_t row = 0; row < classes; ++row) {
     const double y = head + side * static_cast<double>(row);
     const auto sum = static_cast<double>(std::accumulate(grid.counts[row].begin(), grid.counts[row].end(), int64_t{0}));
     if (has_names) {
-      svg.text({from - 6, y + side / 2 + 4}, grid.row_names[row], {Ink::plain, Anchor::end, std::min(small, side)});
+      svg.text({from - 6, y + side / 2 + 4}, fitted_text(grid.row_names[row], std::min(small, side), from - 8),
+               {Ink::plain, Anchor::end, std::min(small, side)});
       svg.text({from + side * (static_cast<double>(row) + 0.5), head - 8}, grid.column_names[row],
                {Ink::plain, Anchor::middle, std::min(small, side * 0.6)});
     }

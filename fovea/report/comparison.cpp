@@ -11,10 +11,11 @@
 namespace fovea::report {
 namespace {
 
+constexpr const char* unknown = "unknown";
 constexpr std::string_view schema = "fovea.comparison/1";
 
 std::string text_of(const Json& value) {
-  if (value.is_null()) return "unknown";
+  if (value.is_null()) return unknown;
   if (value.is_string()) return value.get<std::string>();
   if (value.is_array()) {
     std::string text;
@@ -176,6 +177,9 @@ ComparedRow compared_row(const Members& members) {
   row.peak_host_bytes = members.known_number("peak_host_bytes");
   row.peak_device_bytes = members.known_number("peak_device_bytes");
   row.predicted_bytes = members.known_number("predicted_bytes");
+  row.peak_host_reason = members.text("peak_host_bytes_reason");
+  row.peak_device_reason = members.text("peak_device_bytes_reason");
+  row.predicted_reason = members.text("predicted_bytes_reason");
   row.energy = energy(members);
   row.speedup = speedup(members);
   row.roof = roof(members);
@@ -209,6 +213,8 @@ void label(std::vector<ComparedRow>& rows) {
 
 void read_question(const Members& members, Comparison& comparison) {
   comparison.question = entries_of(members, "question");
+  for (auto& [key, value] : comparison.question)
+    if (value == unknown) value = "not set";
   if (!members.knows("question")) return;
   const Members question = members.object("question");
   comparison.train_images = question.known_integer("train_images");

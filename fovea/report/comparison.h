@@ -73,6 +73,7 @@ struct ComparedRow {
   Spread images_per_second, ms_per_step, s_per_epoch, time_to_target;
   Score train_accuracy, valid_accuracy, test_accuracy;
   Known peak_host_bytes, peak_device_bytes, predicted_bytes;
+  std::string peak_host_reason, peak_device_reason, predicted_reason;
   Energy energy;
   Speedup speedup;
   Roof roof;

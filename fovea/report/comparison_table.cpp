@@ -83,13 +83,12 @@ constexpr Definition figures[] = {
     {"validation accuracy", "valid_accuracy", Align::right, [](const ComparedRow& row) { return score(row.valid_accuracy); },
      Weight::detail},
     {"test accuracy", "test_accuracy", Align::right, [](const ComparedRow& row) { return score(row.test_accuracy); }},
-    {"peak host", "peak_host_bytes", Align::right, [](const ComparedRow& row) { return known(row.peak_host_bytes, bytes, ""); }},
+    {"peak host", "peak_host_bytes", Align::right,
+     [](const ComparedRow& row) { return known(row.peak_host_bytes, bytes, row.peak_host_reason); }},
     {"peak device", "peak_device_bytes", Align::right,
-     [](const ComparedRow& row) {
-       return known(row.peak_device_bytes, bytes, "these rows have no memory but the host's, or it cannot be read");
-     }},
-    {"foretold memory", "predicted_bytes", Align::right, [](const ComparedRow& row) { return known(row.predicted_bytes, bytes, ""); },
-     Weight::detail},
+     [](const ComparedRow& row) { return known(row.peak_device_bytes, bytes, row.peak_device_reason); }},
+    {"foretold memory", "predicted_bytes", Align::right,
+     [](const ComparedRow& row) { return known(row.predicted_bytes, bytes, row.predicted_reason); }, Weight::detail},
     {"net energy/image", "energy.net_joules_per_image", Align::right,
      [](const ComparedRow& row) { return known(row.energy.net_per_image, joules, row.energy.reason); }},
     {"gross energy/image", "energy.gross_joules_per_image", Align::right,
@@ -144,20 +143,6 @@ class Remarks {
   std::vector<std::pair<std::string, std::string>> remarks_;
 };
 
-std::vector<std::string> remarks(const Comparison& comparison, const FigureTable& table) {
-  Remarks rows, figures;
-  for (const ComparedRow& row : comparison.rows)
-    if (row.status != Status::ran) rows.add(row.label, fmt::format("{}: {}", name_of(row.status), row.reason));
-  for (const FigureColumn& column : table.unknown) {
-    const std::string reason = column.reason(comparison);
-    figures.add(std::string(column.title), "not measured: " + (reason.empty() ? "no reason is recorded" : reason));
-  }
-  std::vector<std::string> lines;
-  rows.write_to(lines);
-  figures.write_to(lines);
-  return lines;
-}
-
 }  // namespace
 
 bool FigureColumn::is_known() const {
@@ -189,6 +174,20 @@ FigureTable figure_table(const Comparison& comparison) {
     (figure.is_known() ? table.columns : table.unknown).push_back(std::move(figure));
   }
   return table;
+}
+
+std::vector<std::string> remarks(const Comparison& comparison, const FigureTable& table) {
+  Remarks rows, figures;
+  for (const ComparedRow& row : comparison.rows)
+    if (row.status != Status::ran) rows.add(row.label, fmt::format("{}: {}", name_of(row.status), row.reason));
+  for (const FigureColumn& column : table.unknown) {
+    const std::string reason = column.reason(comparison);
+    figures.add(std::string(column.title), "not measured: " + (reason.empty() ? "no reason is recorded" : reason));
+  }
+  std::vector<std::string> lines;
+  rows.write_to(lines);
+  figures.write_to(lines);
+  return lines;
 }
 
 std::string comparison_table(const Comparison& comparison, Style style) {

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "fovea/report/numbers.h"
+#include "fovea/report/ranking.h"
 
 namespace fovea::report {
 namespace {
@@ -46,12 +47,8 @@ std::vector<Column> data_of(const CountGrid& grid) {
 }  // namespace
 
 const ComparedRow* fastest_row(const Comparison& comparison) {
-  const ComparedRow* fastest = nullptr;
-  for (const ComparedRow& row : comparison.rows)
-    if (row.status == Status::ran && row.images_per_second.median &&
-        (fastest == nullptr || *row.images_per_second.median > *fastest->images_per_second.median))
-      fastest = &row;
-  return fastest;
+  const std::vector<const ComparedRow*> rows = by_speed(comparison);
+  return rows.empty() ? nullptr : rows.front();
 }
 
 size_t place_of(const Comparison& comparison, const ComparedRow& row) { return static_cast<size_t>(&row - comparison.rows.data()); }
@@ -83,7 +80,7 @@ Figure speedup_figure(const Comparison& comparison) {
     return figure;
   }
   figure.caption = fmt::format(
-      "How many times as fast as {} each row trains. The thin line across a bar is the 95 % interval of the ratio, "
+      "The speed of each row relative to {}: 2 is twice as fast. The thin line across a bar is the 95 % interval, "
       "the dotted line is as fast.",
       against);
   figure.picture =

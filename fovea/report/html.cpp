@@ -13,6 +13,8 @@
 namespace fovea::report {
 namespace {
 
+constexpr size_t most_in_legend = 8;  // entries: more stand once for all figures
+
 std::string text(std::string_view words) { return escaped_markup(words); }
 const char* side(Align align) { return align == Align::right ? " class=\"right\"" : ""; }
 
@@ -93,6 +95,13 @@ std::string figure_cells(const FigureTable& table, size_t row) {
   return html;
 }
 
+std::string list_html(const std::vector<std::string>& lines) {
+  if (lines.empty()) return "";
+  std::string html = "<ul class=\"notes\">\n";
+  for (const std::string& line : lines) html += fmt::format("<li>{}</li>\n", text(line));
+  return html + "</ul>\n";
+}
+
 std::string table_row(const Comparison& comparison, const FigureTable& table, size_t row) {
   const ComparedRow& compared = comparison.rows[row];
   const bool fastest = &compared == fastest_row(comparison);
@@ -102,8 +111,8 @@ std::string table_row(const Comparison& comparison, const FigureTable& table, si
   if (compared.status == Status::ran) return head + figure_cells(table, row) + "</tr>\n";
   const auto figures =
       std::count_if(table.columns.begin(), table.columns.end(), [](const FigureColumn& column) { return !is_setting(column.source); });
-  return head +
-         fmt::format("<td class=\"missing\" colspan=\"{}\">{}: {}</td></tr>\n", figures, name_of(compared.status), text(compared.reason));
+  return head + fmt::format("<td class=\"missing\" colspan=\"{}\">{}: the reason stands below the table</td></tr>\n", figures,
+                            name_of(compared.status));
 }
 
 std::string table_html(const Comparison& comparison) {
@@ -123,12 +132,7 @@ std::string table_html(const Comparison& comparison) {
   html += "</tr></thead><tbody>\n";
   for (size_t row = 0; row < comparison.rows.size(); ++row) html += table_row(comparison, table, row);
   html += "</tbody></table></div>\n";
-  if (!table.unknown.empty()) {
-    html += "<ul class=\"notes\">\n";
-    for (const FigureColumn& column : table.unknown)
-      html += fmt::format("<li>{}: {}</li>\n", text(column.title), text(not_measured(column.reason(comparison))));
-    html += "</ul>\n";
-  }
+  html += list_html(remarks(comparison, table));
   html +=
       "<p class=\"source\">n.s.: no significant difference. The small numbers at the heads lead to where each figure is from: <a "
       "href=\"#sources\">sources</a>.</p>\n";
@@ -146,50 +150,99 @@ std::string swatch(const LegendEntry& entry) {
   return svg.swatch(34, 12);
 }
 
-std::string figure_html(const Figure& figure) {
-  std::string html = fmt::format("<figure id=\"figure-{0}\" tabindex=\"0\" aria-labelledby=\"head-{0}\">\n<h3 id=\"head-{0}\">{1}</h3>\n",
-                                 figure.id, text(figure.title));
+std::string legend_html(const std::vector<LegendEntry>& legend) {
+  std::string html = "<ul class=\"legend\">";
+  for (const LegendEntry& entry : legend) html += fmt::format("<li>{}<span>{}</span></li>", swatch(entry), text(entry.label));
+  return html + "</ul>\n";
+}
+
+using Legend = std::vector<LegendEntry>;
+
+// Once for all figures, where there are too many rows to say it in each; else empty.
+Legend shared_legend(const std::vector<Figure>& figures) {
+  const auto longest =
+      std::max_element(figures.begin(), figures.end(), [](const Figure& a, const Figure& b) { return a.legend.size() < b.legend.size(); });
+  return longest->legend.size() > most_in_legend ? longest->legend : Legend();
+}
+
+bool holds(const Legend& all, const Legend& part) {
+  return std::all_of(part.begin(), part.end(), [&](const LegendEntry& entry) {
+    return std::any_of(all.begin(), all.end(), [&](const LegendEntry& other) { return other.label == entry.label; });
+  });
+}
+
+std::string figure_html(const Figure& figure, const Legend& shared) {
+  const size_t rows = figure.id == "speedup" && !figure.data.empty() ? figure.data.front().cells.size() : 0;  // a bar for each
+  std::string html =
+      fmt::format("<figure id=\"figure-{0}\" tabindex=\"0\" aria-labelledby=\"head-{0}\"{2}>\n<h3 id=\"head-{0}\">{1}</h3>\n", figure.id,
+                  text(figure.title),
+                  rows > 2 * most_in_legend ? " class=\"tallest\""
+                  : rows > most_in_legend   ? " class=\"tall\""
+                                            : "");
   if (figure.picture.empty())
     return html + fmt::format("<p class=\"absent\">{}</p>\n<figcaption><p class=\"source\">Source: {}</p></figcaption>\n</figure>\n",
                               text(not_measured(figure.reason)), text(figure.source));
   html += figure.picture;
-  if (!figure.legend.empty()) {
-    html += "<ul class=\"legend\">";
-    for (const LegendEntry& entry : figure.legend) html += fmt::format("<li>{}<span>{}</span></li>", swatch(entry), text(entry.label));
-    html += "</ul>\n";
-  }
+  if (figure.legend.size() > most_in_legend && holds(shared, figure.legend))
+    html += "<p class=\"by\">The <a href=\"#legend\">legend of all rows</a> says which line is which.</p>\n";
+  else if (!figure.legend.empty())
+    html += legend_html(figure.legend);
   html += fmt::format("<figcaption>{}<p class=\"source\">Source: {}</p></figcaption>\n", text(figure.caption), text(figure.source));
   return html + fmt::format("<details><summary>The numbers of this figure</summary>{}</details>\n</figure>\n",
                             plain_table(figure.data, figure.title));
 }
 
-std::string sources_html() {
+std::string figures_html(const Comparison& comparison) {
+  std::vector<Figure> figures = figures_of(comparison);
+  std::stable_partition(figures.begin(), figures.end(), [](const Figure& figure) { return !figure.picture.empty(); });
+  const Legend shared = shared_legend(figures);
+  std::string html =
+      "<section id=\"figures\" aria-labelledby=\"figures-head\"><h2 id=\"figures-head\">The figures</h2>\n<p class=\"by\">A row has the "
+      "same colour and "
+      "dashes in every figure. Lines that lie upon each other are drawn with several widths.</p>\n";
+  if (!shared.empty()) html += "<div class=\"card\" id=\"legend\">" + legend_html(shared) + "</div>\n";
+  html += "<div class=\"figures\">\n";
+  for (const Figure& figure : figures) html += figure_html(figure, shared);
+  return html + "</div></section>\n";
+}
+
+std::string sources_html(const Comparison& comparison) {
   std::string html =
       "<section id=\"sources\" aria-labelledby=\"sources-head\"><h2 id=\"sources-head\">Where the numbers are from</h2>\n<div "
       "class=\"card\"><ol class=\"notes\">\n";
   size_t number = 0;
   for (const Measure& measure : measures())
     html += fmt::format("<li id=\"source-{}\"><code>rows[].{}</code>: {}</li>\n", ++number, text(measure.source), text(measure.method));
+  html += "</ol>\n";
+  if (!comparison.statistics.empty()) html += fmt::format("<p>How medians and intervals are made: {}</p>\n", text(comparison.statistics));
   return html +
-         "</ol><p>All of them stand in <code>result.json</code>, and in <code>result.csv</code> as one line each, beside this "
+         "<p>All of them stand in <code>result.json</code>, and in <code>result.csv</code> as one line each, beside this "
          "file.</p></div></section>\n";
 }
 
-std::string notes_html(const Comparison& comparison) {
-  std::string html =
-      "<section id=\"notes\" aria-labelledby=\"notes-head\"><h2 id=\"notes-head\">What stands in, and what is left out</h2>\n<div "
-      "class=\"card\">";
-  if (comparison.notes.empty() && !comparison.interrupted) return html + "<p>Nothing: all is as it was asked for.</p></div></section>\n";
-  html += "<ul class=\"notes\">\n";
-  if (comparison.interrupted) html += "<li>The comparison was stopped before its end: the rows stand as far as they had come.</li>\n";
-  for (const std::string& note : comparison.notes) html += fmt::format("<li>{}</li>\n", text(note));
-  return html + "</ul></div></section>\n";
+// What a reader must know beside the figures: what the record says, and what follows from it.
+std::vector<std::string> notes_of(const Comparison& comparison) {
+  std::vector<std::string> notes = comparison.notes;
+  if (comparison.interrupted) notes.push_back("The comparison was stopped before its end: the rows stand as far as they had come.");
+  for (const auto& [key, value] : comparison.question)
+    if (key == "data" && value.find("synthetic") != std::string::npos)
+      notes.push_back(
+          fmt::format("The images are synthetic ({}): a program drew them, and accuracies on them say little about photographs.", value));
+  for (const ComparedRow& row : comparison.rows)
+    if (row.status != Status::ran) notes.push_back(fmt::format("{} is {}: {}", row.label, name_of(row.status), row.reason));
+  return notes;
 }
 
 std::string section(const char* id, const char* title, const std::string& body) {
   return fmt::format(
       "<section id=\"{0}\" aria-labelledby=\"{0}-head\"><h2 id=\"{0}-head\">{1}</h2>\n<div class=\"card\">{2}</div></section>\n", id, title,
       body);
+}
+
+std::string notes_html(const Comparison& comparison) {
+  const std::vector<std::string> notes = notes_of(comparison);
+  return section("notes", "What stands in, and what is left out",
+                 notes.empty() ? "<p>Nothing: all is as it was asked for.</p>" : list_html(notes));
 }
 
 Entries environment_of(const Comparison& comparison) {
@@ -206,10 +259,6 @@ Entries environment_of(const Comparison& comparison) {
 }  // namespace
 
 std::string html_page(const Comparison& comparison) {
-  std::string figures;
-  std::vector<Figure> all = figures_of(comparison);
-  std::stable_partition(all.begin(), all.end(), [](const Figure& figure) { return !figure.picture.empty(); });
-  for (const Figure& figure : all) figures += figure_html(figure);
   std::vector<std::string> by;
   for (const std::string& part : {comparison.date, comparison.version.empty() ? "" : "fovea " + comparison.version,
                                   comparison.commit.empty() ? "" : "commit " + comparison.commit})
@@ -226,16 +275,15 @@ std::string html_page(const Comparison& comparison) {
       "<li><a href=\"#notes\">What stands in</a></li><li><a href=\"#question\">What was compared</a></li><li><a "
       "href=\"#environment\">Machine</a></li>"
       "<li><a href=\"#sources\">Sources</a></li></ul></nav></header>\n<main id=\"main\" tabindex=\"-1\">\n{answers}{table}"
-      "<section id=\"figures\" aria-labelledby=\"figures-head\"><h2 id=\"figures-head\">The figures</h2>\n<div "
-      "class=\"figures\">\n{figures}</div></section>\n"
-      "{notes}{question}{environment}{sources}</main>\n<footer>Made from result.json by `fovea report`. This page needs no "
+      "{figures}{notes}{question}{environment}{sources}</main>\n<footer>Made from result.json by `fovea report`. This page needs no "
       "network.</footer>\n</body>\n</html>\n",
       fmt::arg("title", text(comparison.title)), fmt::arg("style", page_style()), fmt::arg("light", ink_rules(Page::light)),
       fmt::arg("dark", ink_rules(Page::dark)), fmt::arg("by", fmt::format("{}", fmt::join(by, " · "))),
-      fmt::arg("answers", answers_html(comparison)), fmt::arg("table", table_html(comparison)), fmt::arg("figures", figures),
-      fmt::arg("notes", notes_html(comparison)), fmt::arg("question", section("question", "What was compared", facts(comparison.question))),
+      fmt::arg("answers", answers_html(comparison)), fmt::arg("table", table_html(comparison)),
+      fmt::arg("figures", figures_html(comparison)), fmt::arg("notes", notes_html(comparison)),
+      fmt::arg("question", section("question", "What was compared", facts(comparison.question))),
       fmt::arg("environment", section("environment", "The machine", facts(environment_of(comparison)))),
-      fmt::arg("sources", sources_html()));
+      fmt::arg("sources", sources_html(comparison)));
 }
 
 }  // namespace fovea::report

@@ -147,11 +147,8 @@ Figure learning_figure(const Comparison& comparison, const Subject& subject, Aga
                  {"most", Align::right, {}}};
   add_data(figure, valid, "validation");
   add_data(figure, train, "training");
-  figure.caption = fmt::format(
-      "On {} images{}{}: the mean of the runs of each row{}. Lines that lie upon each other are drawn with several "
-      "widths: the same network on the same pixels learns the same.",
-      valid.empty() ? "training" : "validation", by_time ? ", against the time spent training" : "",
-      both ? " (thin: on training images)" : "", by_time ? "" : ", with the band in which single runs lie");
+  figure.caption = fmt::format("On {} images{}: the mean of the runs of each row{}.", valid.empty() ? "training" : "validation",
+                               both ? " (thin lines: on training images)" : "", by_time ? "" : ", with the band in which single runs lie");
   figure.picture = line_chart(
       chart, figure.id,
       {figure.title, fmt::format("Lines: {} against {}; the numbers are in the table below the picture.", subject.y_title, chart.x_title)});

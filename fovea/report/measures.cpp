@@ -14,28 +14,31 @@ namespace {
 
 constexpr auto all = std::to_array<Measure>({
     {"speedup",
-     "ratio of the speeds of this row and of the one that it is held against, measured in turns in one process; its 95 % interval by "
-     "bootstrap"},
+     "median, over the rounds, of the ratio of this row's turn to that of the row which it is held against in the same round, with its 95 "
+     "% interval"},
     {"images_per_second",
-     "median speed of training, gathering and augmenting included, evaluation not; the 95 % interval of the median by bootstrap"},
-    {"ms_per_step", "median time of one update, clock of the host after the device has finished; 95 % interval by bootstrap"},
-    {"s_per_epoch", "median time of one pass over the training images, evaluation not counted; 95 % interval by bootstrap"},
-    {"time_to_target_s", "median time of training until an epoch ends with the target accuracy on the validation images"},
+     "median over the turns of the row: images trained on by the seconds that this took, gathering and augmenting included, evaluation "
+     "not; below it the 95 % interval of the median"},
+    {"ms_per_step", "median over the turns: seconds by the updates made; below it the 95 % interval of the median"},
+    {"s_per_epoch", "median over the epochs: seconds of training, evaluation not counted"},
+    {"time_to_target_s",
+     "median over the seeds: seconds of training until an epoch ends with the target accuracy on the validation images"},
     {"train_accuracy",
-     "share of the training images of the last epoch that were classified correctly while the weights changed; mean ± standard deviation "
-     "over the seeds"},
-    {"valid_accuracy", "share of the validation images after the last epoch; mean ± standard deviation over the seeds"},
-    {"test_accuracy", "share of the test images; mean ± standard deviation over the seeds"},
-    {"peak_host_bytes", "the largest resident size of the process while this row trained"},
-    {"peak_device_bytes", "the most memory that was taken on the device while this row trained"},
-    {"predicted_bytes", "what the plans said before the first step that they would hold on the device"},
+     "share of the training images classified correctly while the weights changed; mean ± standard deviation over the seeds"},
+    {"valid_accuracy", "share of the validation images, of the weights that were kept; mean ± standard deviation over the seeds"},
+    {"test_accuracy", "share of the test images, of the weights that were kept; mean ± standard deviation over the seeds"},
+    {"peak_host_bytes",
+     "by how much the process grew at most in the turns of the row, and the data set that all rows share; resident memory, sampled"},
+    {"peak_device_bytes", "by how much less memory was free on the row's device at most; sampled"},
+    {"predicted_bytes", "what plans and images were said to take before the first batch"},
     {"energy.net_joules_per_image",
-     "energy of the run less idle power times its duration, divided by the images trained on; the method stands in the figure of energy"},
-    {"energy.gross_joules_per_image", "all energy of the run divided by the images trained on"},
-    {"energy.gross_joules", "all energy of the runs of the row"},
+     "energy of the machine in the turns of the row less what it takes when idle, divided by the images trained on; the method stands with "
+     "the figure of energy"},
+    {"energy.gross_joules_per_image", "all energy of the machine in the turns of the row, divided by the images trained on"},
+    {"energy.gross_joules", "the same for one training, or for all that was measured where speed alone was"},
     {"roof.fraction",
-     "floating-point operations of the network per second over the most that this machine was measured to do on as many threads; in "
-     "parentheses what bounds it"},
+     "floating-point operations per second over the most that this machine was measured to do in fp32 on as many threads; in parentheses "
+     "what bounds it"},
 });
 
 constexpr std::string_view settings[] = {"backend", "threads", "precision", "batch", "device"};

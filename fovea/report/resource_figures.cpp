@@ -57,7 +57,14 @@ std::vector<Point> thinned(const std::vector<Moment>& moments, Reading reading) 
 }
 
 std::string absent_reason(const Comparison& comparison, const Gauge& gauge) {
-  if (gauge.reading == power && !comparison.idle_reason.empty()) return comparison.idle_reason;
+  const std::string_view id = gauge.id;
+  if (id == "power" && !comparison.idle_reason.empty()) return comparison.idle_reason;
+  if (id == "device-memory")
+    for (const ComparedRow& row : comparison.rows)
+      if (row.status == Status::ran && !row.peak_device_reason.empty()) return row.peak_device_reason;
+  if (id == "gpu")
+    for (const auto& [key, value] : comparison.environment)
+      if (key == "gpu_reason") return value;
   return fmt::format("no run has samples of it ({})", gauge.source);
 }
 
@@ -119,7 +126,7 @@ Figure energy_figure(const Comparison& comparison) {
     return figure;
   }
   figure.reason.clear();
-  chart.lines.push_back({0, {{0, 0}}, {}, Line::Kind::beside});  // so that both axes begin at nothing
+  chart.lines.push_back({0, {{0, 0}}, {}, Line::Kind::ideal});  // so that both axes begin at nothing
   figure.caption =
       "Net energy (what the machine takes when idle is subtracted) and time for 1,000 images of training. Better is lower and further "
       "left.";

@@ -142,4 +142,18 @@ double text_width(std::string_view text, double size) {
   return 0.56 * size * static_cast<double>(letters);
 }
 
+std::string fitted_text(std::string_view text, double size, double width) {
+  constexpr double wide_letter = 0.7;
+  if (text_width(text, size) <= width && static_cast<double>(text.size()) * wide_letter * size <= width) return std::string(text);
+  const auto room = static_cast<size_t>(std::max(1.0, width / (wide_letter * size)));
+  std::string part;
+  size_t letters = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool begins = (text[i] & 0xC0) != 0x80;
+    if (begins && ++letters >= room) return part + "…";
+    part += text[i];
+  }
+  return part;
+}
+
 }  // namespace fovea::report

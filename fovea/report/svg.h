@@ -65,6 +65,7 @@ std::string ink_rules(Page page);  // the colours as rules of CSS, each with a c
 
 std::string escaped_markup(std::string_view text);  // as the text of HTML, SVG and their attributes
 
-double text_width(std::string_view text, double size);  // roughly: the reader's font decides
+double text_width(std::string_view text, double size);                      // roughly: the reader's font decides
+std::string fitted_text(std::string_view text, double size, double width);  // as much of it as surely has room; "…" for the rest
 
 }  // namespace fovea::report

@@ -75,9 +75,9 @@ void add_row(Lines& lines, const ComparedRow& row) {
     const char *metric, *unit;
     Known value;
     std::string reason;
-  } single[] = {{"peak_host_bytes", "bytes", row.peak_host_bytes, why},
-                {"peak_device_bytes", "bytes", row.peak_device_bytes, why},
-                {"predicted_bytes", "bytes", row.predicted_bytes, why},
+  } single[] = {{"peak_host_bytes", "bytes", row.peak_host_bytes, row.peak_host_reason},
+                {"peak_device_bytes", "bytes", row.peak_device_bytes, row.peak_device_reason},
+                {"predicted_bytes", "bytes", row.predicted_bytes, row.predicted_reason},
                 {"gross_joules_per_image", "J", energy.gross_per_image, energy.reason},
                 {"net_joules_per_image", "J", energy.net_per_image, energy.reason},
                 {"gross_joules", "J", energy.gross, energy.reason},

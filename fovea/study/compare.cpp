@@ -72,8 +72,7 @@ class Rounds {
     for (const size_t i : waiting) {
       Findings& findings = findings_[i];
       try {
-        const Contestant::Surroundings surroundings = {sampler_, [this] { return watcher_.stop_requested(); }, settings_.target_accuracy,
-                                                       trains()};
+        const Contestant::Surroundings surroundings = {sampler_, watcher_, settings_.target_accuracy, trains()};
         auto contestant = std::make_unique<Contestant>(findings, recipe_of(findings.entry, seed), data, surroundings);
         contestant->warm_up();
         group.push_back(std::move(contestant));

@@ -2,11 +2,19 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 
+#include "fovea/backend/backend.h"
 #include "fovea/study/compare_settings.h"
 #include "fovea/study/comparison.h"
 
 namespace fovea::study {
+
+// What a row is.
+struct Entry {
+  std::string id, backend, precision;
+  int64_t threads = 0, batch = 0;
+};
 
 class CompareWatcher {
  public:
@@ -14,15 +22,17 @@ class CompareWatcher {
   virtual void on_stage(const std::string&) {}     // "seed 1: eigen-t1-fp32-b64, openmp-t2-fp32-b64"
   virtual void on_round(int64_t, int64_t) {}       // done, expected
   virtual bool stop_requested() { return false; }  // asked after every step: what is done by then is reported
+  // In the place of the backend that a row names; nullptr: that one. Tests plant theirs here.
+  virtual std::unique_ptr<Backend> backend_of(const Entry&) { return nullptr; }
 };
 
 // Runs are left in folders below `folder`, named by their rows. Throws Error (device) for a named backend that is absent, Error (config)
 // where no row remains; a row that does not fit or fails is refused, and says why.
 Comparison compare(const CompareSettings& settings, const std::filesystem::path& folder, CompareWatcher& watcher);
 
-// The rows that these settings ask for, and those that are absent.
+// The rows that these settings ask for, and those that are absent. A backend that is named twice has two equal rows.
 struct Lineup {
-  std::vector<struct Entry> entries;
+  std::vector<Entry> entries;
   std::vector<Row> absent;
   std::vector<std::string> notes;
 };

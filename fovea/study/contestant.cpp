@@ -30,7 +30,7 @@ std::vector<std::vector<int64_t>> confusion_of(const train::SavedModel& model, c
 
 class Contestant::Watcher final : public train::Callbacks {
  public:
-  Watcher(Findings& findings, std::function<bool()> stop) : findings_(findings), stop_(std::move(stop)) {}
+  Watcher(Findings& findings, CompareWatcher& above) : findings_(findings), above_(above) {}
   void on_epoch(const train::Epoch& epoch) override {
     std::vector<EpochRecord>& epochs = findings_.runs.back().epochs;
     EpochRecord record;
@@ -48,21 +48,22 @@ class Contestant::Watcher final : public train::Callbacks {
   void on_note(const train::Note& note) override {
     if (note.kind == train::Note::Kind::warning) findings_.warnings.push_back(note.text);
   }
-  bool stop_requested() override { return stop_(); }
+  bool stop_requested() override { return above_.stop_requested(); }
 
  private:
   Findings& findings_;
-  std::function<bool()> stop_;
+  CompareWatcher& above_;
 };
 
 Contestant::Contestant(Findings& findings, const train::Recipe& recipe, train::SharedData data, const Surroundings& surroundings)
-    : findings_(findings), surroundings_(surroundings), watcher_(std::make_unique<Watcher>(findings, surroundings.stop_requested)) {
+    : findings_(findings), surroundings_(surroundings), watcher_(std::make_unique<Watcher>(findings, surroundings.watcher)) {
   const double before = surroundings_.sampler.look().host_bytes;
   findings_.data = data;
+  std::unique_ptr<Backend> backend = surroundings_.watcher.backend_of(findings_.entry);
   if (surroundings_.trains)
-    run_ = std::make_unique<train::OpenRun>(recipe, train::Existing::overwrite, *watcher_, std::move(data));
+    run_ = std::make_unique<train::OpenRun>(recipe, train::Existing::overwrite, *watcher_, std::move(data), std::move(backend));
   else
-    trainer_ = std::make_unique<train::Trainer>(recipe, *watcher_, std::move(data));
+    trainer_ = std::make_unique<train::Trainer>(recipe, *watcher_, std::move(data), std::move(backend));
   on_host_ = trainer().device().name() == make_host_device()->name();
   device_free_before_ = static_cast<double>(trainer().memory_at_first().free);
   grown_bytes_ = surroundings_.sampler.look().host_bytes - before;

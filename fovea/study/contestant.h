@@ -4,17 +4,11 @@
 #include <functional>
 #include <memory>
 
-#include "fovea/study/compare_settings.h"
+#include "fovea/study/compare.h"
 #include "fovea/study/sampler.h"
 #include "fovea/train/run.h"
 
 namespace fovea::study {
-
-// What a row is.
-struct Entry {
-  std::string id, backend, precision;
-  int64_t threads = 0, batch = 0;
-};
 
 // What all seeds of a row have left behind.
 struct Findings {
@@ -38,7 +32,7 @@ class Contestant {
  public:
   struct Surroundings {
     Sampler& sampler;
-    std::function<bool()> stop_requested;
+    CompareWatcher& watcher;
     std::optional<double> target_accuracy;
     bool trains = true;  // else speed alone
   };

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "fovea/backend/registry.h"
 #include "fovea/base/error.h"
@@ -55,6 +56,13 @@ std::vector<int64_t> thread_counts(const BackendEntry& entry, const std::vector<
   return once;
 }
 
+// Behind the first of rows that have the same name, the others are counted.
+void number_equal_ones(std::vector<Entry>& entries) {
+  std::map<std::string, int> seen;
+  for (Entry& entry : entries)
+    if (const int count = ++seen[entry.id]; count > 1) entry.id += fmt::format("-{}", count);
+}
+
 }  // namespace
 
 Lineup lineup_of(const CompareSettings& settings) {
@@ -78,6 +86,7 @@ Lineup lineup_of(const CompareSettings& settings) {
               {fmt::format("{}-t{}-{}-b{}", backend.name, threads, precision, batch), backend.name, precision, threads, batch});
     }
   }
+  number_equal_ones(lineup.entries);
   for (const MissingRow& missing : settings.missing) lineup.absent.push_back(absent_row(missing.name, missing.reason));
   if (lineup.entries.empty()) {
     Error error(ErrorId::contradiction, "nothing is left to compare");

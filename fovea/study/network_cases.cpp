@@ -58,8 +58,8 @@ std::vector<NetworkCase> network_cases(const model::Network& network, int64_t ba
 }
 
 int64_t usual_batch(const std::string& network) {
-  const std::map<std::string, int64_t> batches = {{"lenet5", 64},    {"softmax", 64},   {"logistic", 64},  {"mlp", 64},
-                                                  {"resnet20", 128}, {"resnet32", 128}, {"resnet56", 128}, {"cats_dogs", 16}};
+  const std::map<std::string, int64_t> batches = {{"lenet5", 64},    {"binary_cnn", 64}, {"softmax", 64},   {"logistic", 64}, {"mlp", 64},
+                                                  {"resnet20", 128}, {"resnet32", 128},  {"resnet56", 128}, {"cats_dogs", 16}};
   const auto found = batches.find(network);
   return found == batches.end() ? 32 : found->second;
 }

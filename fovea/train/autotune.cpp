@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <set>
 
 #include "fovea/backend/registry.h"
@@ -12,11 +13,18 @@
 namespace fovea::train {
 namespace {
 
-std::vector<std::unique_ptr<Backend>> open_rivals(std::string_view backend) {
-  const std::vector<std::string> names = rivals_of(backend);
+// Those that are here and compute in this precision; where none is, the first one says why.
+std::vector<std::unique_ptr<Backend>> open_rivals(std::string_view backend, std::string_view precision) {
+  std::vector<std::string> names;
+  const std::vector<std::string> all = rivals_of(backend);
+  for (const BackendEntry& entry : list_backends())
+    if (std::find(all.begin(), all.end(), entry.name) != all.end() && entry.absent_because.empty() &&
+        computes_in(entry, require_precision(backend, precision)))
+      names.push_back(entry.name);
+  if (names.empty() && !all.empty()) open_backend(all.back());
   if (names.empty())
     throw Error(ErrorId::contradiction,
-                fmt::format("autotune = \"across\" compares backends in one memory, but `{}` is alone in its", backend))
+                fmt::format("autotune = \"across\" compares backends in one memory, but `{}` is alone in its with {}", backend, precision))
         .help("set autotune = \"engines\", or take another backend");
   std::vector<std::unique_ptr<Backend>> rivals;
   for (const std::string& name : names) rivals.push_back(open_backend(name));
@@ -26,7 +34,7 @@ std::vector<std::unique_ptr<Backend>> open_rivals(std::string_view backend) {
 }  // namespace
 
 Autotune::Autotune(const Recipe& recipe, Backend& backend, std::optional<Tuning> kept) : measures_(recipe.autotune != "off") {
-  if (recipe.autotune == "across") rivals_ = open_rivals(recipe.backend);
+  if (recipe.autotune == "across") rivals_ = open_rivals(recipe.backend, recipe.precision);
   std::set<std::string> platforms = {backend.platform()};
   for (const std::unique_ptr<Backend>& rival : rivals_) platforms.insert(rival->platform());
   const std::string platform = fmt::format("{}", fmt::join(platforms, "; "));

@@ -11,7 +11,9 @@
 namespace fovea::train {
 
 struct RunInfo {
-  std::string model, data, backend, precision, device, validation;
+  std::string model, data, backend, precision, device, validation, optimizer;
+  int64_t seed = 0;
+  double learning_rate = 0;
   int threads = 1;
   int64_t parameters = 0, train_images = 0, test_images = 0;
   int64_t epochs = 0, batch = 0;

@@ -57,8 +57,11 @@ std::optional<Tuning> tuning_of_run(const std::filesystem::path& folder) {
 
 class OpenRun::Content {
  public:
-  Content(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data)
-      : watchers(callbacks), trainer(recipe, watchers, std::move(data)), folder(make_run_folder(recipe, existing)), log(folder) {
+  Content(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data, std::unique_ptr<Backend> backend)
+      : watchers(callbacks),
+        trainer(recipe, watchers, std::move(data), std::move(backend)),
+        folder(make_run_folder(recipe, existing)),
+        log(folder) {
     log.clear();
     clear_run_folder(folder);
     write_tuning(folder, trainer.tuning());
@@ -72,8 +75,8 @@ class OpenRun::Content {
   RunLog log;
 };
 
-OpenRun::OpenRun(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data)
-    : content_(std::make_unique<Content>(recipe, existing, callbacks, std::move(data))) {}
+OpenRun::OpenRun(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data, std::unique_ptr<Backend> backend)
+    : content_(std::make_unique<Content>(recipe, existing, callbacks, std::move(data), std::move(backend))) {}
 OpenRun::~OpenRun() = default;
 Trainer& OpenRun::trainer() { return content_->trainer; }
 const std::filesystem::path& OpenRun::folder() const { return content_->folder; }

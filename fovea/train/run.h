@@ -19,7 +19,8 @@ struct FinishedRun {
 class OpenRun {
  public:
   // As start_run.
-  OpenRun(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data = nullptr);
+  OpenRun(const Recipe& recipe, Existing existing, Callbacks& callbacks, SharedData data = nullptr,
+          std::unique_ptr<Backend> backend = nullptr);
   ~OpenRun();
   Trainer& trainer();
   const std::filesystem::path& folder() const;

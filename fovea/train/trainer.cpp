@@ -303,6 +303,9 @@ RunInfo Trainer::info() const {
   info.parameters = network_.parameter_elements();
   info.train_images = data_->dataset.train.count;
   info.test_images = data_->dataset.test.count;
+  info.optimizer = recipe_.optimizer;
+  info.seed = recipe_.seed;
+  info.learning_rate = recipe_.learning_rate;
   info.epochs = recipe_.epochs;
   info.batch = recipe_.batch;
   info.predicted_bytes = session_->bytes();

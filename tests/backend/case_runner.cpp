@@ -198,9 +198,8 @@ std::vector<std::string> backend_names() {
 std::vector<Computes> all_computes() {
   std::vector<Computes> all;
   for (const BackendEntry& entry : list_backends()) {
-    all.push_back({entry.name, graph::fp32});
-    if (entry.precisions == Precisions::all)
-      for (const graph::Precision& precision : {graph::tf32, graph::bf16, graph::fp16}) all.push_back({entry.name, precision});
+    for (const graph::Precision& precision : {graph::fp32, graph::tf32, graph::bf16, graph::fp16})
+      if (computes_in(entry, precision)) all.push_back({entry.name, precision});
   }
   return all;
 }

@@ -93,7 +93,8 @@ TEST_P(LoadTest, ItsCacheIsSmallerThanItsMemory) {
   EXPECT_LT(maker_->last_level_cache(), static_cast<int64_t>(backend_->device().memory_status().total));
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, LoadTest, testing::Values("openmp", "cuda", "cudnn"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Backends, LoadTest, testing::Values("openmp", "onednn", "cuda", "cudnn"),
+                         [](const auto& info) { return info.param; });
 
 TEST(Load, CountsItsWork) {
   const Load add = {Load::Kind::multiply_add, 2 * Load::block, 5}, read = {Load::Kind::read, 2 * Load::block, 5},

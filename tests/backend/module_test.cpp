@@ -80,7 +80,8 @@ TEST_P(BackendOfModule, IsListedAndEitherWorksOrSaysWhyNot) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, BackendOfModule, testing::Values("cuda", "cudnn"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Backends, BackendOfModule, testing::Values("onednn", "cuda", "cudnn"),
+                         [](const auto& info) { return info.param; });
 
 // Where it looks first, anything by these names will do, for nothing is opened.
 TEST(CudnnModule, SeesItsLibrariesWithoutOpeningThem) {

@@ -1,6 +1,7 @@
 // The commands on a tiny network, and what they leave and print.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -53,6 +54,38 @@ TEST(Train, LeavesItsFilesAndEvalGivesTheSameAccuracy) {
   }
   EXPECT_EQ(json::parse(program.run("eval {}/out --data synthetic:8x8x1:4:50:30 --json --split train").out)["images"], 50);
   EXPECT_TRUE(has(program.run("eval {}/out --data synthetic:8x8x1:4:50:30").out, "tiny on 30 test images of random pixels"));
+}
+
+// The events of MLPerf's form in what was printed: there is nothing else.
+std::vector<json> events_of(const std::string& text) {
+  std::vector<json> events;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    EXPECT_TRUE(line.starts_with(":::MLLOG {")) << line;
+    events.push_back(json::parse(line.substr(9)));
+  }
+  return events;
+}
+
+TEST(Train, WritesALogAsMlperfHasThem) {
+  const Program program;
+  const Ran train = program.train("--epochs 2 --valid test --seed 7 --log mlperf");
+  ASSERT_EQ(train.code, 0) << train.error;
+  const std::vector<json> events = events_of(train.out);
+  std::vector<std::string> keys;
+  for (const json& event : events) keys.push_back(event["key"]);
+  EXPECT_EQ(keys, (std::vector<std::string>{"submission_benchmark", "submission_platform", "seed", "global_batch_size", "train_samples",
+                                            "eval_samples", "opt_name", "opt_base_learning_rate", "run_start", "epoch_start", "epoch_stop",
+                                            "eval_accuracy", "epoch_start", "epoch_stop", "eval_accuracy", "run_stop"}));
+  EXPECT_EQ(events[2]["value"], 7);
+  EXPECT_EQ(events[3]["value"], 16);
+  EXPECT_EQ(events[10]["metadata"]["epoch_num"], 1);
+  EXPECT_EQ(events.back()["metadata"]["status"], "success");
+  EXPECT_TRUE(std::is_sorted(events.begin(), events.end(), [](const json& a, const json& b) { return a["time_ms"] < b["time_ms"]; }));
+  const std::vector<json> failed = events_of(program.train("--learning-rate 1e6 --weight-decay 1e6 --overwrite --log mlperf").out);
+  ASSERT_FALSE(failed.empty());
+  EXPECT_EQ(failed.back()["metadata"]["status"], "aborted");
+  EXPECT_EQ(program.train("--overwrite --log mlperf --json").code, 2);
 }
 
 TEST(Report, IsMadeFromTheRecordAlone) {

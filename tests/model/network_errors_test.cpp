@@ -175,7 +175,8 @@ TEST(NetworkErrors, UnknownNames) {
   EXPECT_NE(said.find("note: looked in models, "), std::string::npos) << said;
   EXPECT_NE(
       said.find(
-          "help: did you mean `lenet5`? known networks: cats_dogs, cifar_cnn, lenet5, logistic, mlp, mobilenet_v1, resnet18, "
+          "help: did you mean `lenet5`? known networks: binary_cnn, cats_dogs, cifar_cnn, imagenette_cnn, lenet5, logistic, mlp, "
+          "mobilenet_v1, resnet18, "
           "resnet20, resnet32, resnet34, resnet50, resnet56, softmax, vgg16; a file of your own is given as a path that ends in .toml"),
       std::string::npos)
       << said;

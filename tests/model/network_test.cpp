@@ -39,6 +39,10 @@ constexpr Published published[] = {
     {"logistic", 785, 0},
     // 21,463,713 as Keras counts, with the statistics of two batch norms of 2048
     {"cats_dogs", 21'455'521, 8'192},
+    // By hand: 32 (27 + 1) + 32 (288 + 1) + 64 (23 23 32 + 1) + 64 + 1
+    {"binary_cnn", 1'093'665, 0},
+    // By hand: 32 (27 + 1) + 64 (288 + 1) + 128 (576 + 1) + 128 (1152 + 1) + 128 (8 8 128 + 1) + 10 (128 + 1)
+    {"imagenette_cnn", 1'290'826, 0},
     // torchvision and Keras; configuration D of Simonyan and Zisserman 2015, table 2: 138 million
     {"vgg16", 138'357'544, 0},
     // torchvision's table of weights
@@ -91,8 +95,9 @@ TEST(Network, ShippedOnesStateTheirParameters) {
 }
 
 TEST(Network, IsFoundByNameAndByPath) {
-  EXPECT_EQ(list_networks(), (std::vector<std::string>{"cats_dogs", "cifar_cnn", "lenet5", "logistic", "mlp", "mobilenet_v1", "resnet18",
-                                                       "resnet20", "resnet32", "resnet34", "resnet50", "resnet56", "softmax", "vgg16"}));
+  EXPECT_EQ(list_networks(),
+            (std::vector<std::string>{"binary_cnn", "cats_dogs", "cifar_cnn", "imagenette_cnn", "lenet5", "logistic", "mlp", "mobilenet_v1",
+                                      "resnet18", "resnet20", "resnet32", "resnet34", "resnet50", "resnet56", "softmax", "vgg16"}));
   const Network network = load_network("models/lenet5.toml");
   EXPECT_EQ(network.name, "lenet5");
   EXPECT_EQ(network.file, "models/lenet5.toml");

@@ -68,8 +68,23 @@ TEST(Report, HasAnswersTableFiguresNotesMachineAndSources) {
   EXPECT_NE(page.find("openmp, 2 threads, batch 256 is the fastest"), std::string::npos);
   EXPECT_NE(page.find("digits stand in for MNIST"), std::string::npos);
   EXPECT_NE(page.find("8.00 GiB"), std::string::npos);
+  EXPECT_NE(page.find("by bootstrap over the rounds"), std::string::npos);
   EXPECT_NE(page.find("refused: needs 19.5 GiB"), std::string::npos);
   EXPECT_NE(page.find("--out 'runs/my comparison'"), std::string::npos);
+}
+
+TEST(Report, NeverHidesWhatStandsIn) {
+  Json json = sample_comparison();
+  json["notes"] = Json::array();
+  json["interrupted"] = true;
+  std::string page = page_of(json);
+  EXPECT_NE(page.find("The images are synthetic (digits (synthetic, seed 1))"), std::string::npos);
+  EXPECT_NE(page.find("cuda is absent: no NVIDIA driver was found"), std::string::npos);
+  EXPECT_NE(page.find("was stopped before its end"), std::string::npos);
+  json["interrupted"] = false;
+  json["question"]["data"] = "cifar10";
+  json["rows"].erase(json["rows"].begin() + 5, json["rows"].end());
+  EXPECT_NE(page_of(json).find("Nothing: all is as it was asked for."), std::string::npos);
 }
 
 TEST(Report, NeedsNothingBesideIt) {

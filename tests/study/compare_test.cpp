@@ -47,6 +47,9 @@ TEST_F(Compare, SweepsMultiplyTheRowsButForWhatABackendHasOnlyOnce) {
   const std::vector<std::string> expected = {"eigen-t1-fp32-b16",  "eigen-t1-fp32-b32",  "openmp-t1-fp32-b16",
                                              "openmp-t1-fp32-b32", "openmp-t2-fp32-b16", "openmp-t2-fp32-b32"};
   EXPECT_EQ(ids(), expected);
+  settings_.backends = {"eigen", "eigen"};
+  settings_.batches = {16};
+  EXPECT_EQ(ids(), (std::vector<std::string>{"eigen-t1-fp32-b16", "eigen-t1-fp32-b16-2"}));
 }
 
 TEST_F(Compare, TheReferenceTakesPartOnlyWhenItIsNamed) {
@@ -242,6 +245,20 @@ missing = [{ name = "fine-tuning", reason = "not there" }]
   EXPECT_EQ(changed.steps, 5);
   flags.target_accuracy = 0.9;
   EXPECT_THROW(read_comparison(flags), Error) << "speed alone has no target";
+}
+
+TEST(CompareSettings, ThoseOfTheReportsAreWhole) {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("recipes/reports")) {
+    CompareFlags flags;
+    flags.file = entry.path().string();
+    const CompareSettings settings = read_comparison(flags);
+    EXPECT_TRUE(settings.title.starts_with("Report " + entry.path().filename().string().substr(0, 1))) << flags.file;
+    const bool is_random = settings.recipe.data.starts_with("synthetic");
+    EXPECT_EQ(is_random, !settings.notes.empty() && settings.notes[0].find("random pixels") != std::string::npos) << flags.file;
+    ++count;
+  }
+  EXPECT_GE(count, 7u);
 }
 
 TEST(CompareSettings, ATargetNeedsImagesToValidateOn) {

@@ -97,7 +97,7 @@ TEST_P(NonFiniteValues, AreSeenWhereverTheyComeFrom) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, NonFiniteValues,
-                         testing::Combine(testing::Values("eigen", "openmp", "cuda", "cudnn"),
+                         testing::Combine(testing::Values("eigen", "openmp", "onednn", "cuda", "cudnn"),
                                           testing::Values(Case{"lenet5", "28x28x1", 1}, Case{"cifar_cnn", "32x32x3", 6},
                                                           Case{"resnet20", "32x32x3", 57})),
                          [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param).model; });

@@ -9,32 +9,28 @@ namespace {
 using graph::Node;
 using graph::ValueId;
 
-// batch_norm_forward or batch_norm_inference, and what follows.
 template <class Op>
-struct Fused {
-  Op norm;
-  bool adds = false;
-  eigen::Rectify rectify = eigen::Rectify::no;
-};  // in: those of the batch norm, other if it adds   out: as the batch norm
-
-template <class Op>
-eigen::BatchNormRun run_of(const Fused<Op>& fused, const Buffers& buffers) {
+eigen::BatchNormRun forward_run_of(const FusedNorm<Op>& fused, const Buffers& buffers) {
   eigen::BatchNormRun run = eigen::run_of(fused.norm, buffers);
   if (fused.adds) run.other = input(buffers, buffers.in.size() - 1);
   run.rectify = fused.rectify;
   return run;
 }
 
-KernelPtr make_kernel(const Fused<BatchNormForward>& fused, const Limits& limits) {
+template <class Fused>
+KernelPtr two_passes(const Fused& fused, const Limits& limits) {
   const BatchNormSplit split(fused.norm.rows, fused.norm.c);
-  const auto function = [split](const Fused<BatchNormForward>& of, const Run& run) { run_passes(run_of(of, run.buffers), split, run); };
+  const auto function = [split](const Fused& of, const Run& run) { run_passes(run_of(of, run.buffers), split, run); };
   return kernel("loops in two passes", fused, function, threads_for(limits, fused.norm.rows * fused.norm.c), split.workspace_floats());
 }
 
-KernelPtr make_kernel(const Fused<BatchNormInference>& fused, const Limits& limits) {
+KernelPtr make_kernel(const FusedNorm<BatchNormForward>& fused, const Limits& limits) { return two_passes(fused, limits); }
+KernelPtr make_kernel(const FusedNormBackward& fused, const Limits& limits) { return two_passes(fused, limits); }
+
+KernelPtr make_kernel(const FusedNorm<BatchNormInference>& fused, const Limits& limits) {
   const int64_t c = fused.norm.c, work = 2 * fused.norm.rows * c;
   const Split split = split_of(fused.norm.rows, work, 256);
-  const auto function = [split](const Fused<BatchNormInference>& of, const Run& run) {
+  const auto function = [split](const FusedNorm<BatchNormInference>& of, const Run& run) {
     const eigen::BatchNormRun norm = run_of(of, run.buffers);
     eigen::set_factors(norm, {input(run.buffers, 3), input(run.buffers, 4)}, run.workspace);
     parallel_for(run.threads, split.ranges(), [&](int64_t range) { eigen::store_rows(norm, split.range(range), run.workspace); });
@@ -48,11 +44,11 @@ bool is_relu(const Node& node, ValueId x) {
 }
 
 template <class Op>
-std::optional<Claim> claim_forward(const Neighbours& around, const Limits& limits) {
+std::optional<NormMatch> match_forward(const Neighbours& around) {
   const Node& first = around.nodes[0];
   const Op* norm = std::get_if<Op>(&first.op);
   if (norm == nullptr || !in_float(norm->types)) return std::nullopt;
-  Fused<Op> fused{*norm};
+  FusedNorm<Op> fused{*norm};
   Claim claim{.nodes = 1, .name = "batch_norm", .kernel = nullptr, .in = first.in, .out = first.out};
   const auto next = [&]() -> const Node* {  // if nobody else reads what the claim gives so far
     const bool alone = around.uses[static_cast<size_t>(claim.out[0])] == 1;
@@ -77,28 +73,7 @@ std::optional<Claim> claim_forward(const Neighbours& around, const Limits& limit
     take(*node, "+relu");
   }
   if (claim.nodes == 1) return std::nullopt;
-  claim.kernel = make_kernel(fused, limits);
-  return claim;
-}
-
-// The gradient of the rectifier is made in the first pass: from x where the rectifier took the batch norm itself, else from its output y,
-// and then it is kept for the other branch.
-enum class Mask : uint8_t { from_x, from_y };
-struct FusedBackward {
-  BatchNormBackward norm;
-  Mask mask = Mask::from_x;
-};  // in: x dy scale mean variance, then shift or y   out: with y the rectifier's gradient first; then as the batch norm
-
-eigen::BatchNormGradient run_of(const FusedBackward& fused, const Buffers& buffers) {
-  if (fused.mask == Mask::from_x) {
-    eigen::BatchNormGradient run = eigen::run_of(fused.norm, buffers);
-    run.shift = input(buffers, 5);
-    return run;
-  }
-  eigen::BatchNormGradient run = eigen::run_of(fused.norm, {buffers.in, {buffers.out.begin() + 1, buffers.out.end()}});
-  run.y = input(buffers, 5);
-  run.g = output(buffers, 0);
-  return run;
+  return NormMatch{fused, std::move(claim)};
 }
 
 // The node that computed these statistics; nullptr if there is none.
@@ -115,7 +90,7 @@ bool rectifies(const graph::Graph& graph, ValueId y, const Node& norm) {
   return false;
 }
 
-std::optional<Claim> claim_backward(const Neighbours& around, const Limits& limits) {
+std::optional<NormMatch> match_backward(const Neighbours& around) {
   if (around.nodes.size() < 2) return std::nullopt;
   const Node &rectifier = around.nodes[0], &node = around.nodes[1];
   const ActivationBackward* relu = std::get_if<ActivationBackward>(&rectifier.op);
@@ -126,23 +101,43 @@ std::optional<Claim> claim_backward(const Neighbours& around, const Limits& limi
   const Node* forward = norm_of(around.graph, node.in[3]);
   const bool alone =
       around.uses[static_cast<size_t>(rectifier.out[0])] == 1 && forward != nullptr && rectifies(around.graph, rectifier.in[0], *forward);
-  const FusedBackward fused = {*norm, alone ? Mask::from_x : Mask::from_y};
+  using Mask = FusedNormBackward::Mask;
+  const FusedNormBackward fused = {*norm, alone ? Mask::from_x : Mask::from_y};
   Claim claim{.nodes = 2, .name = "relu_backward+batch_norm_backward", .kernel = nullptr, .in = node.in, .out = node.out};
   claim.in[1] = rectifier.in[1];
   claim.in.push_back(alone ? forward->in[2] : rectifier.in[0]);
   if (!alone) claim.out.insert(claim.out.begin(), rectifier.out[0]);
-  const BatchNormSplit split(norm->rows, norm->c);
-  const auto function = [split](const FusedBackward& of, const Run& run) { run_passes(run_of(of, run.buffers), split, run); };
-  claim.kernel = kernel("loops in two passes", fused, function, threads_for(limits, norm->rows * norm->c), split.workspace_floats());
-  return claim;
+  return NormMatch{fused, std::move(claim)};
 }
 
 }  // namespace
 
+eigen::BatchNormRun run_of(const FusedNorm<BatchNormForward>& fused, const Buffers& buffers) { return forward_run_of(fused, buffers); }
+eigen::BatchNormRun run_of(const FusedNorm<BatchNormInference>& fused, const Buffers& buffers) { return forward_run_of(fused, buffers); }
+
+eigen::BatchNormGradient run_of(const FusedNormBackward& fused, const Buffers& buffers) {
+  if (fused.mask == FusedNormBackward::Mask::from_x) {
+    eigen::BatchNormGradient run = eigen::run_of(fused.norm, buffers);
+    run.shift = input(buffers, 5);
+    return run;
+  }
+  eigen::BatchNormGradient run = eigen::run_of(fused.norm, {buffers.in, {buffers.out.begin() + 1, buffers.out.end()}});
+  run.y = input(buffers, 5);
+  run.g = output(buffers, 0);
+  return run;
+}
+
+std::optional<NormMatch> match_batch_norm(const Neighbours& around) {
+  if (std::optional<NormMatch> training = match_forward<BatchNormForward>(around)) return training;
+  if (std::optional<NormMatch> inference = match_forward<BatchNormInference>(around)) return inference;
+  return match_backward(around);
+}
+
 std::optional<Claim> claim_batch_norm(const Neighbours& around, const Limits& limits) {
-  if (std::optional<Claim> training = claim_forward<BatchNormForward>(around, limits)) return training;
-  if (std::optional<Claim> inference = claim_forward<BatchNormInference>(around, limits)) return inference;
-  return claim_backward(around, limits);
+  std::optional<NormMatch> match = match_batch_norm(around);
+  if (!match) return std::nullopt;
+  match->claim.kernel = std::visit([&](const auto& fused) { return make_kernel(fused, limits); }, match->fused);
+  return std::move(match->claim);
 }
 
 }  // namespace fovea::openmp

@@ -1,0 +1,43 @@
+// What the tasks of a convolution are: by its shape alone, so that sums of the tasks do not depend on the threads.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "fovea/graph/op.h"
+
+namespace fovea::onednn {
+
+// The largest divisor of `count` that is at most `most`.
+inline int64_t divisor_up_to(int64_t count, int64_t most) {
+  int64_t divisor = std::clamp<int64_t>(most, 1, count);
+  while (count % divisor != 0) --divisor;
+  return divisor;
+}
+
+// Images of a task: enough to pay for its start, and tasks enough for many threads.
+inline int64_t images_of_a_task(const Conv2dShape& shape) {
+  constexpr int64_t least_macs = int64_t{1} << 21, tasks = 32;
+  const int64_t enough = (least_macs * shape.n + shape.macs() - 1) / shape.macs();
+  return divisor_up_to(shape.n, std::min(enough, std::max<int64_t>(shape.n / tasks, 1)));
+}
+
+// The gradient of a filter is summed over images in parts, few where filters are large, and then parts of the filters are tasks too.
+struct FilterParts {
+  int64_t images = 1, filters = 1;  // how many parts
+
+  explicit FilterParts(const Conv2dShape& shape) {
+    constexpr int64_t most_floats = int64_t{1} << 21, tasks = 32, least_filters = 32;
+    const int64_t filter = shape.filter().elements();
+    images = divisor_up_to(shape.n, std::min(shape.n / images_of_a_task(shape), std::max<int64_t>(most_floats / filter, 1)));
+    images = divisor_up_to(images, tasks);
+    while (images * filters < tasks && shape.k % (2 * filters * least_filters) == 0) filters *= 2;
+  }
+};
+
+inline Conv2dShape of_images(Conv2dShape shape, int64_t images) {
+  shape.n = images;
+  return shape;
+}
+
+}  // namespace fovea::onednn
