@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the tables of results in README.md and docs/results.md, between their markers, from the records in results/ (docs/results.md).
+"""Writes the tables of results in README.md, docs/results.md and docs/comparison.md, between their markers, from the records in results/ (docs/results.md).
 
 tools/readme_tables.py           replaces what stands between the markers
-tools/readme_tables.py --check   changes nothing; exit code 1 if one of the two says something else than the records
+tools/readme_tables.py --check   changes nothing; exit code 1 if one of them says something else than the records
 Of several records of one experiment on one machine the last one counts.
 """
 import json
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
+README, RESULTS, COMPARISON = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "comparison.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 KEYS = {"schema_version", "experiment", "unit", "median", "runs", "configuration", "machine", "versions", "commit", "date"}
 
@@ -101,6 +101,19 @@ def rows_of_ablation(record):
            str(len(record["runs"]["everything"])), machine_of(record), *origin_of(record)]
 
 
+def rows_of_verdicts(record):
+    setting, [(label, ratios)] = record["configuration"], record["runs"].items()
+    outcome = ("`slower`", setting["seen"]) if setting["slower_by"] else ("a difference", setting["called_different"])
+    yield [f"{label}, beside itself", f"{outcome[0]} in {outcome[1]} of {len(ratios)}", f"{statistics.median(ratios):.3f}",
+           f"{min(ratios):.3f} – {max(ratios):.3f}", str(len(ratios)), machine_of(record), *origin_of(record)]
+
+
+def rows_of_overhead(record):
+    ratios = [b / a for a, b in zip(*record["runs"].values())]
+    yield ["seconds of training in `fovea compare`, beside `fovea train`", "", f"{statistics.median(ratios):.3f}",
+           f"{min(ratios):.3f} – {max(ratios):.3f}", str(len(ratios)), machine_of(record), *origin_of(record)]
+
+
 ABLATED = ["replay", "claims", "dependent launches", "across"]
 TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers
     ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),
@@ -113,6 +126,11 @@ ABLATION = [  # in docs/results.md
     ("ms of a step", rows_of_ablation,
      ["Training step", "everything on:", *(f"without {what}:" for what in ABLATED), "rounds:", "machine", "measured"]),
 ]
+VERDICTS = ["What was compared", "verdict", "median ratio:", "lowest – highest:", "runs:", "machine", "measured"]
+TRUST = [  # in docs/comparison.md
+    ("ratio", rows_of_verdicts, VERDICTS),
+    ("s of training", rows_of_overhead, VERDICTS),
+]
 UNTABLED = {"us", "failures", "findings", "s of a pair"}  # too many for a README, or such that say 0
 
 
@@ -123,7 +141,7 @@ def markdown(headings, rows):
 
 
 def tables(records, wanted):
-    known = {unit for unit, *_ in TABLES + ABLATION} | UNTABLED
+    known = {unit for unit, *_ in TABLES + ABLATION + TRUST} | UNTABLED
     for record in records:
         if record["unit"] not in known:
             fail(record["experiment"], f"no table for the unit `{record['unit']}`; known are {', '.join(sorted(known))}")
@@ -147,7 +165,7 @@ def main():
         print(__doc__)
         sys.exit(2)
     records = read_records(ROOT / "results")
-    for file, its_tables in ((README, TABLES), (RESULTS, ABLATION)):
+    for file, its_tables in ((README, TABLES), (RESULTS, ABLATION), (COMPARISON, TRUST)):
         text = file.read_text(encoding="utf-8")
         wanted = with_tables(file.name, text, tables(records, its_tables))
         if sys.argv[1:] != ["--check"]:

@@ -28,7 +28,7 @@ Examples:
   fovea compare --data mnist:DIR --model lenet5 --epochs 12 --target-accuracy 0.99 --seeds 3
   fovea compare recipes/reports/4_lenet5.toml                          a table of a report, with its sweeps
 
-Every row starts with the same weights and sees the same batches in the same order. The rows take turns (A B C A B C ...), so that a
+Every row starts with the same weights and sees the same batches in the same order. The rows take turns, in rounds, so that a
 change of the machine's speed meets all. Speed-ups come with a 95 % interval; where it holds 1 there is no significant difference.
 )";
 
@@ -63,6 +63,7 @@ std::filesystem::path make_folder(const Arguments& arguments) {
     throw Error(ErrorId::folder_holds_a_run, fmt::format("the folder `{}` holds a comparison or a run already", folder.string()))
         .help("name another --out, or give --overwrite to replace it");
   std::error_code failure;
+  std::filesystem::remove(folder / "result.json", failure);  // until there is a new one, the folder holds none
   std::filesystem::create_directories(folder, failure);
   if (failure) throw Error(ErrorId::cannot_write, fmt::format("cannot make the folder `{}`: {}", folder.string(), failure.message()));
   return folder;
@@ -72,6 +73,12 @@ void end(const study::Comparison& comparison, const std::filesystem::path& folde
   if (comparison.interrupted)
     throw Error(ExitCode::requeue, fmt::format("stopped, as asked: what was done is in {}", folder.string()))
         .help("the same command with --overwrite starts again");
+  const auto ran = [](const study::Row& row) { return row.status == study::RowStatus::ran; };
+  const auto refused = [](const study::Row& row) { return row.status == study::RowStatus::refused; };
+  if (std::none_of(comparison.rows.begin(), comparison.rows.end(), ran)) {
+    const study::Row& first = *std::find_if(comparison.rows.begin(), comparison.rows.end(), refused);
+    throw Error(first.refused_with, fmt::format("no row could run; {}: {}", first.id, first.reason));
+  }
   std::string missed;
   for (const study::Row& row : comparison.rows)
     if (comparison.question.target_accuracy && row.status == study::RowStatus::ran && !row.seconds_to_target.reason.empty())
@@ -134,6 +141,9 @@ void add_compare(CLI::App& program) {
   command->add_option("--target-accuracy", flags.target_accuracy, "end each training when its validation reaches this share, and say when")
       ->type_name("SHARE")
       ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--extra-seconds", flags.extra_seconds, "at most, for more rounds where it is not sure which is faster (default: 30)")
+      ->type_name("S")
+      ->check(CLI::Range(0.0, 1e6));
   command->add_option("--out", arguments->out, "folder for the results (default: runs/compare-<n>)")->type_name("DIR");
   command->add_option("--log", arguments->log, "also a log of every run: mlperf")->type_name("KIND")->check(CLI::IsMember({"mlperf"}));
   command->add_flag("--overwrite", arguments->overwrite, "replace the comparison that the folder --out holds");

@@ -1,4 +1,4 @@
-// Rounds: in each, every row takes its turn.
+// Rounds: in each, every row takes its turn once.
 #include "fovea/study/compare.h"
 
 #include <fmt/format.h>
@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "fovea/base/error.h"
+#include "fovea/base/philox.h"
 #include "fovea/study/contestant.h"
 #include "fovea/study/findings.h"
 #include "fovea/train/memory_limit.h"
@@ -21,8 +22,8 @@ constexpr double shortest_turn = 0.05;     // seconds
 constexpr double shortest_gpu_turn = 0.3;  // where the GPU's energy is counted, which comes late
 constexpr double most_rounds = 200, fewest_rounds = 10;
 constexpr int64_t speed_rounds = 20;
-constexpr double narrow = 0.03;            // of the logarithm of a ratio: the interval from low to high
-constexpr double most_extra_seconds = 30;  // for intervals that are still wide
+constexpr uint64_t order_seed = 3;
+constexpr double narrow = 0.03;  // of the logarithm of a ratio: the interval from low to high
 
 class Rounds {
  public:
@@ -89,8 +90,9 @@ class Rounds {
 
   // What concerns a row alone; anything else ends the comparison.
   static void refuse(Findings& findings, const Error& error) {
-    if (error.code() != ExitCode::memory && error.code() != ExitCode::numeric) throw error;
+    if (error.code() != ExitCode::memory && error.code() != ExitCode::numeric && error.code() != ExitCode::device) throw error;
     findings.refused = error.message();
+    findings.refused_with = error.code();
     if (const auto* batch = dynamic_cast<const train::BatchTooLarge*>(&error)) {
       findings.predicted_bytes = static_cast<double>(batch->needed());
       findings.refused += batch->largest_batch() > 0 ? fmt::format("; the largest batch that fits is {}", batch->largest_batch())
@@ -104,19 +106,23 @@ class Rounds {
     watcher_.on_stage(fmt::format("seed {}: {}", seed, names.empty() ? "no row" : names));
   }
 
-  // Every row once; one that fails is refused and takes no more turns.
+  // Every row once, in an order drawn anew: in a fixed one, another program that comes and goes as often as the rounds do would always meet
+  // the same row. One that fails is refused and takes no more turns.
   template <class Turn>
   void round(std::vector<std::unique_ptr<Contestant>>& group, const Turn& turn) {
     ++round_;
-    for (size_t i = 0; i < group.size();) {
+    const uint64_t count = group.size();
+    std::vector<const Contestant*> failed;
+    for (uint64_t i = 0; i < count; ++i) {
+      Contestant& contestant = *group[shuffled_index(i, count, order_seed, static_cast<uint32_t>(round_))];
       try {
-        turn(*group[i]);
-        ++i;
+        turn(contestant);
       } catch (const Error& error) {
-        refuse(findings_of(*group[i]), error);
-        group.erase(group.begin() + static_cast<std::ptrdiff_t>(i));
+        refuse(findings_of(contestant), error);
+        failed.push_back(&contestant);
       }
     }
+    std::erase_if(group, [&](const auto& one) { return std::find(failed.begin(), failed.end(), one.get()) != failed.end(); });
   }
   Findings& findings_of(const Contestant& contestant) {
     return *std::find_if(findings_.begin(), findings_.end(), [&](const Findings& one) { return &one == &contestant.findings(); });
@@ -160,7 +166,7 @@ class Rounds {
       watcher_.on_round(done, speed_rounds);
       const bool enough = std::all_of(group.begin(), group.end(), has_enough) && done >= static_cast<int64_t>(least_rounds);
       if (!enough) since_enough.restart();
-      if (enough && since_enough.seconds() > most_extra_seconds) break;
+      if (enough && since_enough.seconds() > settings_.extra_seconds) break;
       if (enough && done >= speed_rounds && done % 10 == 0 && all_narrow(group)) break;
       speed_round(group);
     }
@@ -169,9 +175,9 @@ class Rounds {
   // More turns of speed alone behind a short training.
   void narrow_down(std::vector<std::unique_ptr<Contestant>>& group) {
     const Stopwatch watch;
-    for (double longest = 0; !group.empty() && !all_narrow(group) && watch.seconds() + longest < most_extra_seconds;) {
+    for (double longest = 0; !group.empty() && !all_narrow(group) && watch.seconds() + longest < settings_.extra_seconds;) {
       const Stopwatch one;
-      for (int i = 0; i < 5 && watch.seconds() + longest < most_extra_seconds; ++i) {
+      for (int i = 0; i < 5 && watch.seconds() + longest < settings_.extra_seconds; ++i) {
         const Stopwatch round;
         speed_round(group);
         longest = std::max(longest, round.seconds());

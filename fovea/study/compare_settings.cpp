@@ -27,6 +27,7 @@ void read_table(CompareSettings& settings, const std::string& name) {
   settings.seeds = table.integer_or("seeds", 1, {1, 1000});
   if (table.has("steps")) settings.steps = table.integer("steps", {1, most});
   if (table.has("target_accuracy")) settings.target_accuracy = table.number("target_accuracy", {0, 1});
+  settings.extra_seconds = table.number_or("extra_seconds", settings.extra_seconds, {0, 1e6});
   settings.notes = table.strings("notes");
   for (const int64_t count : table.integers("threads", {1, 4096})) {
     if (count <= usable_threads())
@@ -65,6 +66,7 @@ CompareSettings read_comparison(const CompareFlags& flags) {
   if (flags.steps) settings.steps = flags.steps;
   if (flags.recipe.contains("epochs") && !flags.steps) settings.steps.reset();
   if (flags.target_accuracy) settings.target_accuracy = flags.target_accuracy;
+  if (flags.extra_seconds) settings.extra_seconds = *flags.extra_seconds;
   if (flags.seeds) settings.seeds = *flags.seeds;
   std::map<std::string, std::string> keys = flags.recipe;
   settings.recipe = train::read_recipe(flags.file, keys);

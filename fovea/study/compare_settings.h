@@ -26,6 +26,7 @@ struct CompareSettings {
   int64_t seeds = 1;
   std::optional<int64_t> steps;  // speed alone, of at least so many steps of each row
   std::optional<double> target_accuracy;
+  double extra_seconds = 30;  // at most, for more rounds where it is not sure which is faster
   std::vector<MissingRow> missing;
 };
 
@@ -36,7 +37,7 @@ struct CompareFlags {
   std::vector<std::string> backends, precisions;
   std::vector<int64_t> threads, batches;
   std::optional<int64_t> seeds, steps;
-  std::optional<double> target_accuracy;
+  std::optional<double> target_accuracy, extra_seconds;
 };
 
 // Throws Error (config, usage).

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/base/error.h"
 #include "fovea/study/bootstrap.h"
 
 namespace fovea::study {
@@ -82,6 +83,7 @@ struct Row {
   std::string id, backend, device, precision, reason;
   std::optional<int64_t> threads, batch;
   RowStatus status = RowStatus::ran;
+  ExitCode refused_with = ExitCode::ok;  // how the program would end for a refused one alone; not written down
   Measured images_per_second, ms_per_step, seconds_per_epoch, seconds_to_target;
   Scored train_accuracy, valid_accuracy, test_accuracy;
   Known peak_host_bytes, peak_device_bytes, predicted_bytes;

@@ -24,7 +24,8 @@ struct Findings {
   std::optional<double> device_bytes;  // nothing: its device is the host
   double flops_per_step = 0, bytes_per_step = 0;
   std::vector<std::string> warnings;
-  std::string refused;         // why it could not run, or not to its end; empty: it could
+  std::string refused;  // why it could not run, or not to its end; empty: it could
+  ExitCode refused_with = ExitCode::ok;
   double predicted_bytes = 0;  // also of a refused one
 };
 

@@ -153,6 +153,7 @@ Row row_of(const Findings& found, const Comparison& comparison, const CompareSet
   row.batch = found.info.batch > 0 ? found.info.batch : found.entry.batch;
   row.status = found.refused.empty() ? RowStatus::ran : RowStatus::refused;
   row.reason = found.refused;
+  row.refused_with = found.refused_with;
   put_times(row, found, settings);
   put_accuracies(row, found, settings);
   put_memory(row, found);

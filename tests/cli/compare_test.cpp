@@ -8,7 +8,7 @@
 namespace fovea::cli {
 namespace {
 
-const std::string tiny = "compare --model {}/tiny.toml --data synthetic:8x8x1:4:50:30 --batch 16 --out {}/out ";
+const std::string tiny = "compare --model {}/tiny.toml --data synthetic:8x8x1:4:50:30 --batch 16 --out {}/out --extra-seconds 0.3 ";
 
 TEST(CompareCommand, PrintsATableAndLeavesAResult) {
   const Program program;
@@ -32,6 +32,10 @@ TEST(CompareCommand, ExitCodes) {
   EXPECT_EQ(program.run(tiny + "--steps 5 --target-accuracy 0.5").code, 3);
   EXPECT_EQ(program.run(tiny + "--backends eigen --precision bf16").code, 3);
   EXPECT_EQ(program.run(tiny + "--backends eigen --batch auto").code, 2);
+  const Ran none = program.run(tiny + "--backends eigen --memory-limit '20 KiB'");
+  EXPECT_EQ(none.code, 6) << none.error;
+  EXPECT_TRUE(has(none.error, "no row could run")) << none.error;
+  EXPECT_TRUE(is_there(program.path("out/report.html")));
   const Ran missed = program.run(tiny + "--overwrite --backends eigen --epochs 1 --target-accuracy 1");
   EXPECT_EQ(missed.code, 8) << missed.error;
   EXPECT_TRUE(is_there(program.path("out/result.json")));

@@ -7,9 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "fovea/backend/registry.h"
 #include "fovea/base/file.h"
 #include "fovea/study/contestant.h"
 #include "fovea/train/run_folder.h"
+#include "tests/train/faulty_backend.h"
 #include "tests/train/tiny_run.h"
 
 namespace fovea::study {
@@ -28,6 +30,7 @@ class Compare : public testing::Test {
     settings_.batches = {16};
     settings_.precisions = {"fp32"};
     settings_.title = "tiny";
+    settings_.extra_seconds = 0.3;
   }
   Comparison compare() { return study::compare(settings_, run_.path("out"), watcher_); }
   std::vector<std::string> ids() const {
@@ -167,6 +170,73 @@ TEST_F(Compare, ABatchThatDoesNotFitIsRefusedWithTheOneThatDoes) {
   EXPECT_NE(refused.reason.find("the largest batch that fits is "), std::string::npos) << refused.reason;
   EXPECT_GT(*refused.predicted_bytes.value, 40 * 1024);
   EXPECT_FALSE(refused.images_per_second.median);
+}
+
+// The host, but so small that only one training fits at a time.
+class SmallDevice final : public Device {
+ public:
+  static inline size_t taken = 0, room = 0;
+
+  std::string name() const override { return "small"; }
+  std::string platform() const override { return "small"; }
+  std::unique_ptr<Stream> make_stream() override { return host_->make_stream(); }
+  std::unique_ptr<fovea::Memory> allocate(size_t bytes) override { return std::make_unique<Counted>(host_->allocate(bytes)); }
+  std::unique_ptr<fovea::Memory> resident(std::span<const std::byte> host, Stream& stream) override {
+    return host_->resident(host, stream);
+  }
+  void upload(void* to, const void* from, size_t bytes, Stream& stream) override { host_->upload(to, from, bytes, stream); }
+  void download(void* to, const void* from, size_t bytes, Stream& stream) override { host_->download(to, from, bytes, stream); }
+  void fill(void* to, std::byte value, size_t bytes, Stream& stream) override { host_->fill(to, value, bytes, stream); }
+  MemoryStatus memory_status() const override { return {room - taken, room, 0}; }
+
+ private:
+  class Counted final : public fovea::Memory {
+   public:
+    explicit Counted(std::unique_ptr<fovea::Memory> inner) : inner_(std::move(inner)) { taken += inner_->bytes(); }
+    ~Counted() override { taken -= inner_->bytes(); }
+    void* data() const override { return inner_->data(); }
+    size_t bytes() const override { return inner_->bytes(); }
+
+   private:
+    std::unique_ptr<fovea::Memory> inner_;
+  };
+  std::unique_ptr<Device> host_ = make_host_device();
+};
+
+class OnSmallDevice final : public train::MakesAsInner<Op> {
+ public:
+  using train::MakesAsInner<Op>::MakesAsInner;
+  std::string_view name() const override { return inner().name(); }
+  Device& device() override { return device_; }
+  std::optional<Claim> claim(const Neighbours& neighbours, const Limits& limits) override { return inner().claim(neighbours, limits); }
+
+ private:
+  SmallDevice device_;
+};
+
+TEST_F(Compare, RowsThatTheMemoryDoesNotHoldTogetherComeOneAfterAnother) {
+  struct Small final : CompareWatcher {
+    std::unique_ptr<Backend> backend_of(const Entry& entry) override {
+      return std::make_unique<OnSmallDevice>(open_backend(entry.backend));
+    }
+    void on_stage(const std::string&) override { ++groups; }
+    int groups = 0;
+  } small;
+  SmallDevice::room = (64 << 20) + (40 << 10);  // what is left to others, and 40 KiB
+  const Comparison comparison = study::compare(settings_, run_.path("out"), small);
+  EXPECT_EQ(small.groups, 2);
+  std::set<int64_t> rounds;
+  size_t slices = 0;
+  for (const Row& row : comparison.rows) {
+    EXPECT_EQ(row.status, RowStatus::ran) << row.reason;
+    EXPECT_EQ(row.test_accuracy.count, 1u);
+    EXPECT_GT(*row.peak_device_bytes.value, 20 << 10);
+    for (const Slice& slice : row.runs[0].slices) rounds.insert(slice.round);
+    slices += row.runs[0].slices.size();
+  }
+  EXPECT_EQ(rounds.size(), slices) << "no round has both";
+  EXPECT_TRUE(comparison.rows[1].speedup->interval) << "of the medians";
+  EXPECT_EQ(SmallDevice::taken, 0u);
 }
 
 TEST_F(Compare, WhatWasDoneBeforeAStopIsReported) {
