@@ -5,7 +5,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 program=(g++ cmake ninja-build pkg-config ca-certificates libfmt-dev nlohmann-json3-dev libeigen3-dev libhwy-dev
-  libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev libdnnl-dev)
+  libtomlplusplus-dev libcli11-dev zlib1g-dev libssl-dev)
+optional=(libdnnl-dev) # for the backend onednn; what else there is does not depend on it
 checks=(python3 clang-format libgtest-dev)
 report=(python3 chromium fonts-dejavu-core)
 tsan=(clang libclang-rt-dev llvm) # the last one gives the reports their names and lines
@@ -102,18 +103,24 @@ install_packages() {
     return 0
   fi
 
-  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null || true)
-  missing=()
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" "${optional[@]}" 2>/dev/null || true)
+  missing=() extra=()
   for package in "${wanted[@]}"; do
     grep -qxF "installed $package" <<<"$installed" || missing+=("$package")
   done
-  [ ${#missing[@]} -gt 0 ] || return 0
+  for package in "${optional[@]}"; do
+    grep -qxF "installed $package" <<<"$installed" || extra+=("$package")
+  done
+  [ $((${#missing[@]} + ${#extra[@]})) -gt 0 ] || return 0
 
   install=(apt-get install -y --no-install-recommends "${missing[@]}")
   if [ "$(id -u)" -eq 0 ]; then
     as_root=(env)
   elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; }; then
     as_root=(sudo env)
+  elif [ ${#missing[@]} -eq 0 ]; then
+    echo "setup: without ${extra[*]}, which an administrator can install, fovea lacks a backend; all else works" >&2
+    return 0
   else
     cat >&2 <<END
 setup: missing packages: ${missing[*]}
@@ -125,9 +132,11 @@ END
     exit 2
   fi
 
-  echo "setup: installing ${missing[*]}"
+  echo "setup: installing ${missing[*]-} ${extra[*]-}"
   "${as_root[@]}" apt-get update -q
-  "${as_root[@]}" DEBIAN_FRONTEND=noninteractive "${install[@]}" -q
+  [ ${#missing[@]} -eq 0 ] || "${as_root[@]}" DEBIAN_FRONTEND=noninteractive "${install[@]}" -q
+  [ ${#extra[@]} -eq 0 ] || "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${extra[@]}" -q ||
+    echo "setup: without ${extra[*]} fovea is built without the backend onednn; all else works" >&2
 }
 
 # Into a folder beside it first, so that a download that breaks off leaves nothing that looks whole: fetch PART WHEEL...

@@ -19,8 +19,15 @@ Absence never_built(std::string_view what, const std::filesystem::path& file, st
 
 std::filesystem::path onednn_file() { return library_folder() / "libfovea_onednn.so"; }
 
-bool is_known_to_loader(const std::filesystem::path& library) {
-  void* handle = dlopen(library.c_str(), RTLD_LAZY | RTLD_LOCAL);
+// Of the library that the module takes its symbols from: the file that it was built with, or what the loader knows by that name; nullptr:
+// none.
+void* open_onednn(int mode) {
+  const std::filesystem::path file = FOVEA_ONEDNN_LIBRARY;
+  return dlopen(std::filesystem::exists(file) ? file.c_str() : file.filename().c_str(), mode);
+}
+
+bool is_known_to_loader() {
+  void* handle = open_onednn(RTLD_LAZY | RTLD_LOCAL);
   if (handle != nullptr) dlclose(handle);
   return handle != nullptr;
 }
@@ -67,15 +74,20 @@ const Absence& absence_of_onednn() {
     const std::filesystem::path file = onednn_file(), library = FOVEA_ONEDNN_LIBRARY;
     if (!std::filesystem::exists(file))
       return never_built("oneDNN", file, "oneDNN was not found", "run `tools/setup.sh`, which installs oneDNN");
-    if (std::filesystem::exists(library) || is_known_to_loader(library.filename())) return Absence{};
+    if (std::filesystem::exists(library) || is_known_to_loader()) return Absence{};
     return Absence{fmt::format("{} is not found", library.filename().string()),
-                   "run `tools/setup.sh`, which installs oneDNN, or name its folder in LD_LIBRARY_PATH"};
+                   "install oneDNN (`tools/setup.sh` does; Debian 12 calls it libdnnl2), or name its folder in LD_LIBRARY_PATH"};
   }();
   return absence;
 }
 
 const Module& onednn_module() {
-  static const Module module = absence_of_onednn().none() ? open_module(onednn_file(), {}) : Module{nullptr, absence_of_onednn()};
+  static const Module module = [] {
+    if (!absence_of_onednn().none()) return Module{nullptr, absence_of_onednn()};
+    if (open_onednn(RTLD_NOW | RTLD_GLOBAL) == nullptr)
+      return Module{nullptr, {fmt::format("oneDNN cannot be opened: {}", dlerror()), build_again}};
+    return open_module(onednn_file(), {});
+  }();
   return module;
 }
 

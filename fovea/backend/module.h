@@ -37,7 +37,7 @@ Module open_module(const std::filesystem::path& file, const Absence& if_there_is
 // Opened once, at the first call. The second one only looks for the libraries that it needs: they are opened with its backend.
 const Module& cuda_module();
 const Module& cudnn_module();
-// This one is only looked for, with the library that it needs, until its backend is opened: it loads that library with itself.
+// This one is only looked for, with the library that it needs, until its backend is opened: the library first, then the module.
 const Absence& absence_of_onednn();
 const Module& onednn_module();
 

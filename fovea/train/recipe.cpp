@@ -118,7 +118,7 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(
       Key{"autotune", "off|engines|across",
           "what is chosen by measuring before the first step: nothing, the engines of libraries, or also, step by step, the fastest of all "
-          "backends in the same memory (cuda and cudnn, eigen and openmp)"},
+          "backends in the same memory (cuda and cudnn; eigen, openmp and onednn)"},
       r.autotune, Options{"off", "engines", "across"});
   visit(Key{"tuning", "FILE", "tuning.json of another run on this machine: nothing is measured that it holds"}, r.tuning);
 }

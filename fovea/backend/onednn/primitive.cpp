@@ -1,9 +1,12 @@
 #include "fovea/backend/onednn/primitive.h"
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include "fovea/base/error.h"
+
+// Of the OpenMP that oneDNN brings.
+extern "C" int omp_get_max_threads();
+extern "C" void omp_set_num_threads(int);
 
 namespace fovea::onednn {
 namespace {
