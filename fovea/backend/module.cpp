@@ -32,6 +32,8 @@ bool is_known_to_loader() {
   return handle != nullptr;
 }
 
+constexpr const char* install_onednn =
+    "install oneDNN (`tools/setup.sh` does; Debian 12 calls it libdnnl2), or name its folder in LD_LIBRARY_PATH";
 constexpr const char* build_again = "build the whole of fovea again, so that the program and its modules fit together";
 
 }  // namespace
@@ -75,8 +77,7 @@ const Absence& absence_of_onednn() {
     if (!std::filesystem::exists(file))
       return never_built("oneDNN", file, "oneDNN was not found", "run `tools/setup.sh`, which installs oneDNN");
     if (std::filesystem::exists(library) || is_known_to_loader()) return Absence{};
-    return Absence{fmt::format("{} is not found", library.filename().string()),
-                   "install oneDNN (`tools/setup.sh` does; Debian 12 calls it libdnnl2), or name its folder in LD_LIBRARY_PATH"};
+    return Absence{fmt::format("{} is not found", library.filename().string()), install_onednn};
   }();
   return absence;
 }
@@ -85,7 +86,7 @@ const Module& onednn_module() {
   static const Module module = [] {
     if (!absence_of_onednn().none()) return Module{nullptr, absence_of_onednn()};
     if (open_onednn(RTLD_NOW | RTLD_GLOBAL) == nullptr)
-      return Module{nullptr, {fmt::format("oneDNN cannot be opened: {}", dlerror()), build_again}};
+      return Module{nullptr, {fmt::format("oneDNN cannot be opened: {}", dlerror()), install_onednn}};
     return open_module(onednn_file(), {});
   }();
   return module;
