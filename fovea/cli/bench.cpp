@@ -159,7 +159,9 @@ void add_op(CLI::App& bench) {
   command->add_option("--model", arguments->models, "networks whose layers are cases (default: the shipped ones)")
       ->type_name("MODEL")
       ->delimiter(',');
-  command->add_option("--precision", arguments->precision, "fp32, tf32, bf16 or fp16; all but fp32 need a GPU or the backend reference")
+  command
+      ->add_option("--precision", arguments->precision,
+                   "fp32, tf32, bf16 or fp16; all but fp32 need a GPU, or the backend onednn (bf16) or reference")
       ->check(CLI::IsMember({"fp32", "tf32", "bf16", "fp16"}))
       ->capture_default_str();
   command->add_option("--batch", arguments->batch, "of layers and problems (default: the usual one of each)")

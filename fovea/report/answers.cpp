@@ -26,7 +26,7 @@ std::string none_was_measured(const Comparison& comparison) {
   return "not measured: no row has a speed";
 }
 
-// Rows that the fastest is held against: the one that all are compared with, and the second.
+// Rows that the fastest is held against: the one that all are compared with, the second, and the first on another device.
 struct Opponent {
   const ComparedRow* row;
   std::string name;
@@ -38,6 +38,11 @@ std::vector<Opponent> opponents_of(const Comparison& comparison, const std::vect
   const bool held = first != nullptr && first != rows.front() && std::find(rows.begin(), rows.end(), first) != rows.end();
   if (held) opponents.push_back({first, first->label});
   if (rows.size() > 1 && !(held && first == rows[1])) opponents.push_back({rows[1], "the second, " + rows[1]->label});
+  const auto elsewhere =
+      std::find_if(rows.begin(), rows.end(), [&](const ComparedRow* row) { return row->device != rows.front()->device; });
+  const auto is_it = [&](const Opponent& opponent) { return opponent.row == *elsewhere; };
+  if (elsewhere != rows.end() && std::none_of(opponents.begin(), opponents.end(), is_it))
+    opponents.push_back({*elsewhere, "the fastest of another device, " + (*elsewhere)->label});
   return opponents;
 }
 

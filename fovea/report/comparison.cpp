@@ -166,6 +166,8 @@ ComparedRow compared_row(const Members& members) {
   row.reason = members.text("reason");
   row.threads = members.known_integer("threads");
   row.batch = members.known_integer("batch");
+  if (members.knows("providers"))
+    for (const auto& [name, steps] : members.object("providers").numbers()) row.providers.emplace_back(name, static_cast<int64_t>(steps));
   row.status = status(members);
   row.images_per_second = spread(members, "images_per_second");
   row.ms_per_step = spread(members, "ms_per_step");

@@ -69,6 +69,7 @@ struct ComparedRow {
   std::string id, backend, device, precision, reason;
   std::string label;  // of what tells it from the other rows: "openmp, 2 threads"
   std::optional<int64_t> threads, batch;
+  std::vector<std::pair<std::string, int64_t>> providers;  // steps of its plan by whose kernel runs them
   Status status = Status::ran;
   Spread images_per_second, ms_per_step, s_per_epoch, time_to_target;
   Score train_accuracy, valid_accuracy, test_accuracy;

@@ -67,11 +67,12 @@ constexpr Definition settings[] = {
      [](const ComparedRow& row) {
        return Cell{number_or_nothing(row.batch), ""};
      }},
-    {"device", "device", Align::left,
-     [](const ComparedRow& row) {
-       return Cell{row.device, ""};
-     }},
 };
+constexpr Definition device = {"device", "device", Align::left,
+                               [](const ComparedRow& row) {
+                                 return Cell{row.device, ""};
+                               },
+                               Weight::detail};
 
 constexpr Definition figures[] = {
     {"speed-up", "speedup", Align::right, speedup},
@@ -125,6 +126,21 @@ std::string shared_text(const FigureColumn& column, const std::vector<ComparedRo
   return column.title == "threads" ? fmt::format("{} thread{}", text, text == "1" ? "" : "s") : fmt::format("{} {}", column.title, text);
 }
 
+// "3 of 40 steps are onednn's own, 37 are openmp's"; empty where all are its own, or it is not known.
+std::string kernels_of_others(const ComparedRow& row) {
+  int64_t all = 0, own = 0;
+  std::string others;
+  for (const auto& [name, steps] : row.providers) {
+    all += steps;
+    if (name == row.backend)
+      own = steps;
+    else
+      others += fmt::format("{} {} are {}'s", others.empty() ? "," : " and", steps, name);
+  }
+  if (own == all) return "";
+  return fmt::format("{} of {} steps are {}'s own{}", own == 0 ? "none" : std::to_string(own), all, row.backend, others);
+}
+
 // Names with the same text behind them, in the order of the first: "a, b: text".
 class Remarks {
  public:
@@ -173,6 +189,11 @@ FigureTable figure_table(const Comparison& comparison) {
     FigureColumn figure = column(definition, comparison.rows);
     (figure.is_known() ? table.columns : table.unknown).push_back(std::move(figure));
   }
+  FigureColumn devices = column(device, comparison.rows);
+  if (!agree(devices, comparison.rows))
+    table.columns.push_back(std::move(devices));
+  else if (const std::string text = shared_text(devices, comparison.rows); !text.empty())
+    table.shared += (table.shared.empty() ? "" : ", ") + text;
   return table;
 }
 
@@ -180,6 +201,8 @@ std::vector<std::string> remarks(const Comparison& comparison, const FigureTable
   Remarks rows, figures;
   for (const ComparedRow& row : comparison.rows)
     if (row.status != Status::ran) rows.add(row.label, fmt::format("{}: {}", name_of(row.status), row.reason));
+  for (const ComparedRow& row : comparison.rows)
+    if (const std::string text = kernels_of_others(row); !text.empty()) rows.add(row.label, text);
   for (const FigureColumn& column : table.unknown) {
     const std::string reason = column.reason(comparison);
     figures.add(std::string(column.title), "not measured: " + (reason.empty() ? "no reason is recorded" : reason));

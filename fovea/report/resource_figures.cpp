@@ -27,15 +27,17 @@ struct Gauge {
   Reading reading;
 };
 constexpr Gauge gauges[] = {
-    {"host-memory", "Host memory over time", "host memory (MiB)", "The resident memory of the process",
+    {"host-memory", "Host memory over time", "host memory (MiB)", "The resident memory of the whole process, which holds all rows",
      "rows[].runs[].samples[].host_bytes", [](const Moment& moment) { return in_mebibytes(moment.host_bytes); }},
-    {"device-memory", "Device memory over time", "device memory (MiB)", "The memory that is taken on the device",
+    {"device-memory", "Device memory over time", "device memory (MiB)", "The memory of the GPU that is taken, by all rows and all programs",
      "rows[].runs[].samples[].device_bytes", [](const Moment& moment) { return in_mebibytes(moment.device_bytes); }},
     {"cpu", "CPU utilisation over time", "CPU utilisation (%)", "The share of the machine's processors that the process kept busy",
      "rows[].runs[].samples[].cpu", [](const Moment& moment) { return in_percent(moment.cpu); }},
-    {"gpu", "GPU utilisation over time", "GPU utilisation (%)", "The share of the time in which the GPU was busy",
+    {"gpu", "GPU utilisation over time", "GPU utilisation (%)",
+     "The share of the time in which the GPU was busy, as NVML has it: of up to a second before, so that a turn begins with what the one "
+     "before it did",
      "rows[].runs[].samples[].gpu", [](const Moment& moment) { return in_percent(moment.gpu); }},
-    {"power", "Power over time", "power (W)", "The power of processor and GPU, as far as they can be measured",
+    {"power", "Power over time", "power (W)", "The power of processor and GPU, or of that one of them which can be measured",
      "rows[].runs[].samples[].cpu_watts, gpu_watts", power},
 };
 

@@ -175,14 +175,25 @@ class Rounds {
   // More turns of speed alone behind a short training.
   void narrow_down(std::vector<std::unique_ptr<Contestant>>& group) {
     const Stopwatch watch;
-    for (double longest = 0; !group.empty() && !all_narrow(group) && watch.seconds() + longest < settings_.extra_seconds;) {
-      const Stopwatch one;
+    const auto is_settled = [&] { return all_narrow(group) && gpu_power_is_known(group); };
+    for (double longest = 0; !group.empty() && !is_settled() && watch.seconds() + longest < settings_.extra_seconds;) {
       for (int i = 0; i < 5 && watch.seconds() + longest < settings_.extra_seconds; ++i) {
         const Stopwatch round;
         speed_round(group);
         longest = std::max(longest, round.seconds());
       }
     }
+  }
+
+  // The GPU's counter is late: of short turns it says nothing.
+  bool gpu_power_is_known(const std::vector<std::unique_ptr<Contestant>>& group) const {
+    const auto is_long = [](const Window& window) { return window.end - window.begin >= shortest_gpu_turn; };
+    return !sampler_.meter().measures_gpu() || std::all_of(group.begin(), group.end(), [&](const std::unique_ptr<Contestant>& one) {
+      const Findings& row = one->findings();
+      const std::vector<Window>& training = row.windows.back();
+      return !row.device_bytes || std::any_of(training.begin(), training.end(), is_long) ||
+             std::any_of(row.windows_of_speed.begin(), row.windows_of_speed.end(), is_long);
+    });
   }
 
   bool all_narrow(const std::vector<std::unique_ptr<Contestant>>& group) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -81,7 +82,8 @@ enum class RowStatus : uint8_t { ran, refused, absent };
 
 struct Row {
   std::string id, backend, device, precision, reason;
-  std::optional<int64_t> threads, batch;
+  std::optional<int64_t> threads, batch;     // of a GPU no threads
+  std::map<std::string, int64_t> providers;  // steps of its plan of training, by the backend whose kernel runs them
   RowStatus status = RowStatus::ran;
   ExitCode refused_with = ExitCode::ok;  // how the program would end for a refused one alone; not written down
   Measured images_per_second, ms_per_step, seconds_per_epoch, seconds_to_target;

@@ -131,6 +131,7 @@ Json json(const Row& row) {
                  {"backend", row.backend},
                  {"device", text(row.device)},
                  {"threads", number(row.threads)},
+                 {"providers", row.providers.empty() ? Json(nullptr) : Json(row.providers)},
                  {"precision", text(row.precision)},
                  {"batch", number(row.batch)},
                  {"status", names[static_cast<size_t>(row.status)]},

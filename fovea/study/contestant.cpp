@@ -70,6 +70,7 @@ Contestant::Contestant(Findings& findings, const train::Recipe& recipe, train::S
   findings_.info = trainer().info();
   findings_.predicted_bytes = static_cast<double>(findings_.info.predicted_bytes);
   findings_.flops_per_step = 2 * static_cast<double>(trainer().macs_per_step());
+  findings_.providers = trainer().steps_by_provider();
   findings_.bytes_per_step = static_cast<double>(trainer().bytes_per_step());
   SeedRun run;
   run.seed = recipe.seed;
@@ -184,7 +185,10 @@ void Contestant::speed_turn(int64_t round, int64_t steps) {
     slice.images = steps * trainer().recipe().batch;
     if (!run_) findings_.images.back() += (settling + steps) * trainer().recipe().batch;
   });
-  if (run_) findings_.windows.back().pop_back();  // of the training alone
+  if (run_) {
+    findings_.windows_of_speed.push_back(findings_.windows.back().back());
+    findings_.windows.back().pop_back();
+  }
   timed_steps_ += steps;
   note(slice);
 }

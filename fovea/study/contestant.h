@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "fovea/study/compare.h"
@@ -17,12 +18,14 @@ struct Findings {
   train::SharedData data;  // of the last seed
   std::vector<SeedRun> runs;
   std::vector<std::vector<Window>> windows;            // of training, by run
+  std::vector<Window> windows_of_speed;                // of turns behind the training
   std::vector<int64_t> images;                         // trained within them, by run
   std::vector<double> kept_train, kept_valid, tested;  // accuracies, by run that came to its end
   std::vector<double> seconds_to_target;               // by run that reached it
   double host_bytes = 0;
   std::optional<double> device_bytes;  // nothing: its device is the host
   double flops_per_step = 0, bytes_per_step = 0;
+  std::map<std::string, int64_t> providers;  // steps of the plan by whose kernel runs them
   std::vector<std::string> warnings;
   std::string refused;  // why it could not run, or not to its end; empty: it could
   ExitCode refused_with = ExitCode::ok;

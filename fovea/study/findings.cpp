@@ -88,17 +88,20 @@ void put_energy(Row& row, const Findings& found, const Comparison& comparison, c
   const std::vector<Moment> moments = sampler.moments();
   double gross = 0, net = 0;
   const auto add = [&](std::optional<double> Joules::*domain, double settle, std::optional<double> idle) -> std::optional<double> {
-    const Power power = power_in(moments, windows, domain, settle);
+    Power power = power_in(moments, windows, domain, settle);
+    if (!power.watts) power = power_in(moments, found.windows_of_speed, domain, settle);  // the training's own turns are too short
     if (!power.watts || images == 0) return std::nullopt;
     gross += *power.watts * seconds;
     net += (*power.watts - idle.value_or(0)) * seconds;
     energy.samples = std::max(energy.samples, power.moments);
-    energy.coverage = std::min(energy.coverage.value_or(1), power.seconds / seconds);
+    energy.coverage = std::min({energy.coverage.value_or(1), 1.0, power.seconds / seconds});
     return *power.watts * seconds / runs;
   };
   energy.cpu_joules = add(&Joules::cpu, 0, comparison.idle.cpu_watts);
   energy.dram_joules = add(&Joules::dram, 0, comparison.idle.dram_watts);
   if (found.device_bytes) energy.gpu_joules = add(&Joules::gpu, gpu_settles, comparison.idle.gpu_watts);
+  if (found.device_bytes && !energy.gpu_joules && sampler.meter().measures_gpu())
+    energy.reason += fmt::format("{}GPU: no turn was long enough for its counter", energy.reason.empty() ? "" : "; ");
   if (energy.coverage) {
     energy.gross_joules = gross / runs;
     energy.net_joules = net / runs;
@@ -149,7 +152,8 @@ Row row_of(const Findings& found, const Comparison& comparison, const CompareSet
   row.backend = found.entry.backend;
   row.device = found.info.device;
   row.precision = found.entry.precision;
-  row.threads = found.entry.threads;
+  if (!found.device_bytes) row.threads = found.entry.threads;
+  row.providers = found.providers;
   row.batch = found.info.batch > 0 ? found.info.batch : found.entry.batch;
   row.status = found.refused.empty() ? RowStatus::ran : RowStatus::refused;
   row.reason = found.refused;

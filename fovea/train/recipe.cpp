@@ -44,8 +44,8 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"backend", "NAME", "implementation to run on; `fovea doctor` lists them (default: the fastest this machine has)"}, r.backend);
   visit(
       Key{"precision", "NAME",
-          "fp32; tf32: products of factors rounded to 11 bits; bf16 or fp16: values of 16 bits, weights of 32; all but fp32 need a GPU or "
-          "the backend reference"},
+          "fp32; tf32: products of factors rounded to 11 bits; bf16 or fp16: values of 16 bits, weights of 32; all but fp32 need a GPU, or "
+          "the backend onednn (bf16) or reference"},
       r.precision, Options{"fp32", "tf32", "bf16", "fp16"});
   visit(Key{"threads", "N", "threads of a parallel backend; 0 takes one for each core"}, r.threads, IntegerRange{0, 4096});
   visit(Key{"epochs", "N", "passes over the training images"}, r.epochs, IntegerRange{1, 1000000});

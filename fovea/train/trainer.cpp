@@ -142,6 +142,12 @@ double Trainer::time_steps(int64_t steps) {
 
 int64_t Trainer::macs_per_step() const { return session_->plan(training_plan).macs(); }
 
+std::map<std::string, int64_t> Trainer::steps_by_provider() const {
+  std::map<std::string, int64_t> steps;
+  for (const plan::Step& step : session_->plan(training_plan).steps()) ++steps[std::string(step.kernel->provider())];
+  return steps;
+}
+
 size_t Trainer::bytes_per_step() const {
   const plan::Plan& plan = session_->plan(training_plan);
   size_t bytes = 0;

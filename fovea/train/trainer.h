@@ -63,7 +63,8 @@ class Trainer {
 
   RunInfo info() const;
   int64_t macs_per_step() const;
-  size_t bytes_per_step() const;  // read and written by the steps of the plan, each by itself
+  std::map<std::string, int64_t> steps_by_provider() const;  // of the plan of training: whose kernels run
+  size_t bytes_per_step() const;                             // read and written by the steps of the plan, each by itself
   Device& device() { return backend_->device(); }
   const MemoryStatus& memory_at_first() const { return memory_at_first_; }  // before anything was allocated
   int64_t steps_per_epoch() const;

@@ -53,6 +53,23 @@ TEST(Parallel, SleepersWakeUp) {
   }
 }
 
+// Loops of fewer threads let the others fall asleep.
+TEST(Parallel, WhoHadNoPartWakesUp) {
+  constexpr int all = 5;
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 30; ++i) {
+      parallel_for(2, 2, [](int64_t) {});
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    std::atomic<int> begun = 0;
+    parallel_for(all, all, [&](int64_t) {
+      ++begun;
+      while (begun < all) std::this_thread::yield();
+    });
+    EXPECT_EQ(begun, all);
+  }
+}
+
 TEST(Parallel, LoopsInsideLoopsAndFromOtherThreads) {
   const auto sum_of_squares = [] {
     std::atomic<int64_t> sum = 0;

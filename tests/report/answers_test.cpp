@@ -108,5 +108,14 @@ TEST(Answers, WriteACommandAsAShellTakesIt) {
   EXPECT_EQ(command_line({"fovea", "", "a b", "it's", "$HOME", "x=1,2"}), "fovea '' 'a b' 'it'\\''s' '$HOME' x=1,2");
 }
 
+TEST(Answers, TheFastestIsAlsoHeldAgainstTheFastestOfAnotherDevice) {
+  nlohmann::ordered_json json = sample_comparison();
+  const auto by_how_much = [](const nlohmann::ordered_json& one) { return answers(comparison_of(one))[1].text; };
+  EXPECT_EQ(by_how_much(json).find("another device"), std::string::npos);
+  for (const size_t i : {3, 4}) json["rows"][i]["device"] = "Example GPU";  // the two fastest
+  const std::string text = by_how_much(json);
+  EXPECT_NE(text.find("the fastest of another device, openmp, 2 threads, batch 64 ("), std::string::npos) << text;
+}
+
 }  // namespace
 }  // namespace fovea::report

@@ -49,6 +49,17 @@ TEST(ComparisonTable, MarksWhatIsNoSignificantDifference) {
   EXPECT_NE(text.find("\nn.s.: no significant difference\n"), std::string::npos) << text;
 }
 
+TEST(ComparisonTable, SaysWhoseKernelsRan) {
+  nlohmann::ordered_json json = sample_comparison();
+  json["rows"][0]["providers"] = {{"eigen", 37}};
+  json["rows"][1]["providers"] = {{"eigen", 3}, {"openmp", 34}};
+  json["rows"][2]["providers"] = {{"eigen", 37}};
+  const std::string text = comparison_table(comparison_of(json), Style::markdown);
+  EXPECT_NE(text.find("34 of 37 steps are openmp's own, 3 are eigen's\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("none of 37 steps are openmp's own, 37 are eigen's\n"), std::string::npos) << text;
+  EXPECT_EQ(count(text, "'s own"), 2U) << text;
+}
+
 TEST(ComparisonTable, GivesTheReasonWhereNothingIsKnown) {
   const std::string text = comparison_table(comparison_of(without_figures(sample_comparison())), Style::terminal);
   EXPECT_NE(text.find("cuda: absent: the reason"), std::string::npos) << text;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -42,6 +43,8 @@ class Team {
   ~Team() {
     order_.store(stop);
     order_.notify_all();
+    sharers_wanted_.store(std::numeric_limits<int>::max());
+    sharers_wanted_.notify_all();
     for (std::thread& thread : threads_) thread.join();
   }
 
@@ -53,6 +56,10 @@ class Team {
     function_ = function;
     tasks_ = tasks;
     sharers_ = threads;
+    if (sharers_wanted_.load() != threads) {
+      sharers_wanted_.store(threads);
+      sharers_wanted_.notify_all();
+    }
     const uint64_t loop = ++loop_;
     order_.store(loop << 16 | static_cast<uint64_t>(threads));
     if (sleeping_.load() > 0) order_.notify_all();
@@ -78,8 +85,7 @@ class Team {
   void serve(size_t index, Member& member, uint64_t seen) {
     is_inside = true;
     if (index < cpus_.size()) pin_this_thread(cpus_[index]);
-    while ((seen = next_order(seen)) != stop) {
-      if (index >= (seen & 0xFFFF)) continue;
+    while ((seen = next_order(index, seen)) != stop) {
       const uint64_t loop = seen >> 16;
       uint64_t before = member.state.load();  // of this loop or a later one: it is over, and its function is gone
       if (before >> 2 >= loop || !member.state.compare_exchange_strong(before, loop << 2 | running)) continue;
@@ -88,15 +94,24 @@ class Team {
     }
   }
 
-  uint64_t next_order(uint64_t seen) {
-    for (int spin = spins_.load(std::memory_order_relaxed); spin > 0; --spin) {
-      if (const uint64_t order = order_.load(std::memory_order_acquire); order != seen) return order;
-      pause();
+  // The next loop in which this member takes part, or stop. Loops of fewer threads do not keep it awake.
+  uint64_t next_order(size_t index, uint64_t seen) {
+    for (int spin = spins_.load(std::memory_order_relaxed);;) {
+      const uint64_t order = order_.load(std::memory_order_acquire);
+      if (order != seen && (order == stop || index < (order & 0xFFFF))) return order;
+      seen = order;
+      if (--spin > 0) {
+        pause();
+        continue;
+      }
+      if (const int wanted = sharers_wanted_.load(); static_cast<int>(index) >= wanted) {
+        sharers_wanted_.wait(wanted);
+      } else {
+        sleeping_.fetch_add(1);
+        order_.wait(seen);
+        sleeping_.fetch_sub(1);
+      }
     }
-    sleeping_.fetch_add(1);
-    order_.wait(seen);
-    sleeping_.fetch_sub(1);
-    return order_.load();
   }
 
   // The own share first, then what the others have left.
@@ -139,8 +154,8 @@ class Team {
   int64_t tasks_ = 0;
   int sharers_ = 1;
   uint64_t loop_ = 0;
-  std::atomic<int> spins_ = 0;
-  alignas(128) std::atomic<uint64_t> order_ = 0;  // loop << 16 | members that take part
+  std::atomic<int> spins_ = 0, sharers_wanted_ = 0;  // the latter: of the present loop or the next one
+  alignas(128) std::atomic<uint64_t> order_ = 0;     // loop << 16 | members that take part
   alignas(128) std::atomic<int> sleeping_ = 0;
 };
 
