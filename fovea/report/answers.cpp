@@ -50,7 +50,8 @@ std::string lead_text(const ComparedRow& fastest, const Opponent& opponent) {
   const Lead lead = lead_of(fastest, *opponent.row);
   std::string text = fmt::format("{} times as fast as {}", ratio(lead.ratio), opponent.name);
   if (lead.low && lead.high)
-    text += fmt::format(" (95 % interval {} to {}{})", ratio(*lead.low), ratio(*lead.high), lead.is_combined ? ", from those of both" : "");
+    text += fmt::format(" (95 % interval {} to {}{})", ratio(*lead.low), ratio(*lead.high),
+                        lead.is_combined ? ", as wide as the intervals of both rows allow" : "");
   return text;
 }
 
@@ -75,7 +76,7 @@ std::string how_sure(const Comparison& comparison, const std::vector<const Compa
       text += "no significant difference, for the 95 % interval of the ratio holds 1. ";
   }
   if (text.empty()) return "Not known: there is only one row with a speed.";
-  if (const auto count = fastest.images_per_second.count) text += fmt::format("{} measurements of {}. ", *count, fastest.label);
+  if (const auto count = fastest.images_per_second.count) text += fmt::format("{} turns of {} were measured. ", *count, fastest.label);
   text.pop_back();
   return text;
 }

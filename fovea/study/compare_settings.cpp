@@ -17,8 +17,8 @@ namespace {
 constexpr int64_t most = int64_t{1} << 31;
 constexpr const char* share_of_validation = "0.1";
 
-void read_table(CompareSettings& settings, const std::string& name) {
-  const std::filesystem::path file = model::find_text(model::shipped_recipes, name);
+void read_table(CompareSettings& settings, const CompareFlags& flags) {
+  const std::filesystem::path file = model::find_text(model::shipped_recipes, flags.file);
   const model::TextTable table = model::TextTable::parse(read_text(file), file.string()).table(train::comparison_table);
   settings.title = table.string_or("title", "");
   settings.backends = table.strings("backends");
@@ -29,6 +29,8 @@ void read_table(CompareSettings& settings, const std::string& name) {
   if (table.has("target_accuracy")) settings.target_accuracy = table.number("target_accuracy", {0, 1});
   settings.extra_seconds = table.number_or("extra_seconds", settings.extra_seconds, {0, 1e6});
   settings.notes = table.strings("notes");
+  const std::vector<std::string> stand_in = table.strings("stands_in");  // of the recipe's own data
+  if (!flags.recipe.contains("data")) settings.notes.insert(settings.notes.begin(), stand_in.begin(), stand_in.end());
   for (const int64_t count : table.integers("threads", {1, 4096})) {
     if (count <= usable_threads())
       settings.threads.push_back(count);
@@ -62,7 +64,7 @@ void check(const CompareSettings& settings) {
 
 CompareSettings read_comparison(const CompareFlags& flags) {
   CompareSettings settings;
-  if (!flags.file.empty()) read_table(settings, flags.file);
+  if (!flags.file.empty()) read_table(settings, flags);
   if (flags.steps) settings.steps = flags.steps;
   if (flags.recipe.contains("epochs") && !flags.steps) settings.steps.reset();
   if (flags.target_accuracy) settings.target_accuracy = flags.target_accuracy;

@@ -241,12 +241,14 @@ TEST_F(Compare, RowsThatTheMemoryDoesNotHoldTogetherComeOneAfterAnother) {
 
 TEST_F(Compare, WhatWasDoneBeforeAStopIsReported) {
   struct StopLater final : CompareWatcher {
-    bool stop_requested() override { return ++asked > 60; }
-    int asked = 0;
+    void on_round(int64_t done, int64_t) override { rounds = done; }
+    bool stop_requested() override { return rounds >= 3; }
+    int64_t rounds = 0;
   } stop;
   settings_.recipe.epochs = 1000;
   const Comparison comparison = study::compare(settings_, run_.path("out"), stop);
   EXPECT_TRUE(comparison.interrupted);
+  ASSERT_TRUE(comparison.rows[0].images_per_second.median);
   EXPECT_GT(*comparison.rows[0].images_per_second.median, 0);
   EXPECT_FALSE(comparison.rows[0].test_accuracy.mean);
   EXPECT_FALSE(comparison.rows[0].runs[0].train_seconds);
@@ -293,7 +295,8 @@ title = "a table"
 backends = ["eigen", "cuda"]
 threads = [1, 4096]
 seeds = 3
-notes = ["random pixels"]
+notes = ["a note"]
+stands_in = ["random pixels"]
 missing = [{ name = "fine-tuning", reason = "not there" }]
 )");
   const CompareSettings settings = read_comparison(flags);
@@ -301,7 +304,8 @@ missing = [{ name = "fine-tuning", reason = "not there" }]
   EXPECT_EQ(settings.seeds, 3);
   EXPECT_EQ(settings.threads, std::vector<int64_t>{1});
   EXPECT_EQ(settings.batches, std::vector<int64_t>{8});
-  EXPECT_EQ(settings.notes.size(), 2u);
+  EXPECT_EQ(settings.notes.size(), 3u);
+  EXPECT_EQ(settings.notes[0], "random pixels");
   EXPECT_EQ(settings.missing.size(), 1u);
   EXPECT_EQ(settings.absent, CompareSettings::Absent::listed);
   EXPECT_EQ(train::read_recipe(flags.file, {}).batch, 8) << "`fovea train` reads the same file";
@@ -313,6 +317,8 @@ missing = [{ name = "fine-tuning", reason = "not there" }]
   EXPECT_EQ(changed.absent, CompareSettings::Absent::refused);
   EXPECT_EQ(changed.batches, (std::vector<int64_t>{4, 2}));
   EXPECT_EQ(changed.steps, 5);
+  flags.recipe["data"] = run.recipe.data;
+  EXPECT_EQ(read_comparison(flags).notes[0], "a note") << "nothing stands in for data that a flag names";
   flags.target_accuracy = 0.9;
   EXPECT_THROW(read_comparison(flags), Error) << "speed alone has no target";
 }
