@@ -124,8 +124,9 @@ def measure(cell):
     speed, _ = cell.train(images_for(arguments.seconds / 4, speed, cell))
     images = images_for(arguments.seconds, speed, cell)
     own, peers = {f"fovea {arguments.backend}": []}, {mode: f"PyTorch {mode}" for mode in modes}
+    scratch = tempfile.TemporaryDirectory()
     if arguments.across:
-        tuning = Path(tempfile.mkdtemp()) / "tuning.json"
+        tuning = Path(scratch.name) / "tuning.json"
         cell.train(2 * batch, "--autotune", "across", keep_tuning=tuning)
         own["fovea across"] = ["--autotune", "across", "--tuning", tuning]
     runs, memory = {label: [] for label in [*own, *peers.values()]}, {}
