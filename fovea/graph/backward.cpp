@@ -159,6 +159,28 @@ class Backward {
     const ValueId saved = gradient_reads_input(op.activation) ? in(0) : out(0);
     write_gradient(in(0), ActivationBackward{op.activation, op.elements, {}, op.types, op.slope}, {saved, dy()});
   }
+  // The last node, of a norm, moves up to the norm before it that has the same gradient behind it (the ends of two branches that are summed
+  // up), where nothing between them stands in its way: side by side they can be one pass over that gradient.
+  void bring_together() {
+    std::vector<Node>& nodes = graph_.nodes;
+    const Node& last = nodes.back();
+    const auto is_written = [&](const Node& node) {
+      return std::any_of(node.out.begin(), node.out.end(), [&](ValueId id) {
+        const auto is_same = [&](ValueId other) { return graph_.storage_of(other) == graph_.storage_of(id); };
+        return std::any_of(last.in.begin(), last.in.end(), is_same) || std::any_of(last.out.begin(), last.out.end(), is_same);
+      });
+    };
+    const auto is_same_gradient = [&](const Node& node) { return graph_.storage_of(node.in[1]) == graph_.storage_of(last.in[1]); };
+    for (size_t i = nodes.size() - 1; i-- > at_ + 1;) {
+      if (std::holds_alternative<BatchNormBackward>(nodes[i].op) && is_same_gradient(nodes[i])) {
+        const auto behind = nodes.begin() + static_cast<std::ptrdiff_t>(i) + 1;
+        std::rotate(behind, nodes.end() - 1, nodes.end());
+        return;
+      }
+      if (is_written(nodes[i])) return;
+    }
+  }
+
   void differentiate(const BatchNormForward& op) {
     if (dy() == no_value) return;
     const bool apart = is_still_read(in(0));
@@ -167,6 +189,7 @@ class Backward {
     const Slot dscale = slot_of(in(1)), dshift = slot_of(in(2));
     graph_.add_into(BatchNormBackward{op.rows, op.c, op.epsilon, dx.into, dscale.into, dshift.into, op.types}, node_->name,
                     {in(0), g, in(1), out(1), out(2)}, {dx.gradient, dscale.gradient, dshift.gradient}, node_->micro_batch);
+    bring_together();
     if (apart) sum_gradients(in(0), dx.gradient);
   }
   void differentiate(const Add&) {

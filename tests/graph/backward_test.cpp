@@ -218,5 +218,61 @@ TEST(CompletionOrder, FollowsTheLastWrite) {
   EXPECT_EQ(names_of(network.graph, completion_order(network.graph)), (std::vector<std::string>{"stem.weight", "head1.weight"}));
 }
 
+// The ends of two branches that are summed up: a convolution and a norm each. Which nodes have the norms' gradients.
+std::vector<size_t> places_of_norm_gradients(const Graph& graph) {
+  std::vector<size_t> places;
+  for (size_t i = 0; i < graph.nodes.size(); ++i)
+    if (std::holds_alternative<BatchNormBackward>(graph.nodes[i].op)) places.push_back(i);
+  return places;
+}
+
+ValueId branch(Graph& graph, const std::string& name, ValueId x) {
+  const auto parameter = [&](const char* what, Shape shape) {
+    return graph.add_value({.name = name + "." + what, .role = Role::parameter, .shape = std::move(shape)});
+  };
+  const ValueId y = graph.add(Conv2dForward{{2, 4, 4, 3, 5, {}, 1}, {}}, name, {x, parameter("weight", {5, 1, 1, 3})});
+  return graph.add(BatchNormForward{32, 5, 1e-5f, {}}, name, {y, parameter("scale", {5}), parameter("shift", {5})});
+}
+
+TEST(Backward, BringsNormsWithOneGradientTogether) {
+  Graph graph;
+  const ValueId x = graph.add_value({.name = "x", .shape = {2, 4, 4, 3}});
+  const ValueId t = graph.add_value({.name = "t", .dtype = DType::i32, .shape = {32}});
+  const ValueId one = branch(graph, "one", x), other = branch(graph, "other", x);
+  const ValueId sum = graph.add(Add{160, {}}, "sum", {one, other});
+  const size_t first_gradient = graph.nodes.size() + 1;
+  graph.add(SoftmaxCrossEntropyForward{32, 5, 0, {}}, "loss", {sum, t});
+  add_backward(graph, 0, 2);
+  const std::vector<size_t> places = places_of_norm_gradients(graph);
+  ASSERT_EQ(places.size(), 2u);
+  EXPECT_GE(places[0], first_gradient);
+  EXPECT_EQ(places[1], places[0] + 1);
+  EXPECT_EQ(graph.nodes[places[0]].name, "other");
+  EXPECT_EQ(graph.nodes[places[1]].name, "one");
+  for (const size_t place : places) {  // each of them ahead of whoever reads what it gives
+    const ValueId dx = graph.nodes[place].out[0];
+    for (size_t i = 0; i < place; ++i) EXPECT_EQ(std::count(graph.nodes[i].in.begin(), graph.nodes[i].in.end(), dx), 0);
+  }
+}
+
+TEST(Backward, LeavesNormsApartWhereOneGradientAddsToTheOther) {
+  Graph graph;
+  const ValueId x = graph.add_value({.name = "x", .shape = {2, 4, 4, 3}});
+  const ValueId t = graph.add_value({.name = "t", .dtype = DType::i32, .shape = {32}});
+  const ValueId one = branch(graph, "one", x);
+  const ValueId scale = graph.add_value({.name = "scale", .role = Role::parameter, .shape = {5}});
+  const ValueId shift = graph.add_value({.name = "shift", .role = Role::parameter, .shape = {5}});
+  const ValueId again = graph.add(BatchNormForward{32, 5, 1e-5f, {}}, "again", {one, scale, shift});
+  graph.add(SoftmaxCrossEntropyForward{32, 5, 0, {}}, "loss", {graph.add(Add{160, {}}, "sum", {one, again}), t});
+  add_backward(graph, 0, 2);
+  const std::vector<size_t> places = places_of_norm_gradients(graph);
+  ASSERT_EQ(places.size(), 2u);
+  EXPECT_EQ(graph.nodes[places[0]].name, "again");
+  const ValueId complete = graph.nodes[places[1]].in[1];  // what `one` reads is written behind `again`
+  const auto writes = [&](const Node& node) { return std::count(node.out.begin(), node.out.end(), complete) > 0; };
+  const auto writer = std::find_if(graph.nodes.begin() + static_cast<std::ptrdiff_t>(places[0]), graph.nodes.end(), writes);
+  EXPECT_LT(writer, graph.nodes.begin() + static_cast<std::ptrdiff_t>(places[1]));
+}
+
 }  // namespace
 }  // namespace fovea::graph

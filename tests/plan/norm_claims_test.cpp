@@ -72,6 +72,7 @@ TEST_P(NormClaims, TakeEveryNormWithWhatIsAroundIt) {
   const auto of_tiles = count(plan, [](const Step& step) { return step.what.starts_with("conv2d+batch_norm"); });
   EXPECT_EQ(of_tiles, on_tensor_cores ? 6 : 0);
   EXPECT_EQ(count(plan, [](const Step& step) { return step.what == "two conv2d+batch_norm+add+relu"; }), on_tensor_cores ? 1 : 0);
+  EXPECT_EQ(count(plan, [](const Step& step) { return step.what == "two batch_norm_backward"; }), on_tensor_cores ? 1 : 0);
 }
 
 TEST_P(NormClaims, GiveTheResultsOfTheirParts) {

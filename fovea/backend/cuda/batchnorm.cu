@@ -79,26 +79,34 @@ __global__ void __launch_bounds__(block_threads, 2) moments_of_parts(NormGrid gr
 }
 
 // In one pass over the parts, about the mean of the first one, which is as near to the others as they are to each other.
+template <int width>
 __global__ void __launch_bounds__(merging_threads)
     merge_moments(Deal deal, int c, const float* __restrict__ parts, float* __restrict__ mean, float* __restrict__ variance) {
-  const int channel = static_cast<int>(blockIdx.x) * merging_lanes + static_cast<int>(threadIdx.x);
-  const bool exists = channel < c;
-  const float origin = exists ? parts[channel] : 0;
-  float sum = 0, squares = 0;
-  if (exists)
-#pragma unroll 8
-    for (int part = static_cast<int>(threadIdx.y); part < deal.parts; part += merging_lines) {
-      const float* from = parts + int64_t{part} * 2 * c + channel;
-      const float step = from[0] - origin, weighted = static_cast<float>(deal.rows_of(part)) * step;
-      sum += weighted;
-      squares += fmaf(weighted, step, from[c]);
+  const MergingThread<width> own;
+  float origin[width], sum[width] = {}, squares[width] = {};
+  if (own.channel < c) {
+    copy<width>(parts + own.channel, origin);
+#pragma unroll 4
+    for (int part = own.line; part < deal.parts; part += own.lines) {
+      const float* from = parts + int64_t{part} * 2 * c + own.channel;
+      float of_mean[width], of_squares[width];
+      copy<width>(from, of_mean);
+      copy<width>(from + c, of_squares);
+      const float rows = static_cast<float>(deal.rows_of(part));
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        const float step = of_mean[j] - origin[j], weighted = rows * step;
+        sum[j] += weighted;
+        squares[j] += fmaf(weighted, step, of_squares[j]);
+      }
     }
+  }
   const float rows_inverse = 1 / static_cast<float>(deal.rows);
-  const float step = sum_merging_lines(sum) * rows_inverse;
-  squares = sum_merging_lines(squares) * rows_inverse;
-  if (!exists || threadIdx.y > 0) return;
-  mean[channel] = origin + step;
-  variance[channel] = fmaxf(fmaf(-step, step, squares), 0.0f);
+  const float step = sum_of_lines(sum) * rows_inverse, square = sum_of_lines(squares) * rows_inverse;
+  const int channel = static_cast<int>(blockIdx.x) * merging_channels + static_cast<int>(threadIdx.x);
+  if (threadIdx.x >= merging_channels || channel >= c) return;
+  mean[channel] = parts[channel] + step;
+  variance[channel] = fmaxf(fmaf(-step, step, square), 0.0f);
 }
 
 // What is done to a normalised value at last: nothing or relu, which are one comparison, or another activation.
@@ -113,27 +121,13 @@ struct Activated {
   __device__ float operator()(float value) const { return activate(activation, value, slope); }
 };
 
-template <int width>
-struct ForwardChannels {
-  float mean[width], factor[width], shift[width];
-
-  __device__ ForwardChannels(const Normal& normal, int c) {
-#pragma unroll
-    for (int j = 0; j < width; ++j) {
-      mean[j] = normal.mean[c + j];
-      factor[j] = normal.scale[c + j] / sqrtf(normal.variance[c + j] + normal.epsilon);
-      shift[j] = normal.shift[c + j];
-    }
-  }
-  __device__ float normalised(int j, float value) const { return fmaf(value - mean[j], factor[j], shift[j]); }
-};
-
 template <int width, int batch, class T, class Finish>
 __global__ void __launch_bounds__(block_threads, 3)
     normalise(NormGrid grid, Normal normal, Finish finish, const T* __restrict__ x, const T* __restrict__ added, T* __restrict__ y) {
   const OwnRows<Walk::up> own(grid);
   if (own.count() == 0) return;
-  const ForwardChannels<width> channels(normal, own.c);
+  Channels<width> channels;
+  channels.read(normal, own.c);
   own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
     RowPiece<width, T> pieces[batch], others[batch];
 #pragma unroll
@@ -167,7 +161,9 @@ __global__ void __launch_bounds__(block_threads, 2)
   constexpr int batch = 4;
   const OwnRows<Walk::up> own(grid);
   if (own.count() == 0) return;
-  const ForwardChannels<width> channels(normal, own.c), other_channels(other_normal, own.c);
+  Channels<width> channels, other_channels;
+  channels.read(normal, own.c);
+  other_channels.read(other_normal, own.c);
   own.template for_batches<batch>([&](int64_t first, int64_t apart, int valid) {
     RowPiece<width, T> pieces[batch], others[batch];
 #pragma unroll
@@ -241,8 +237,10 @@ void launch_normalise(const Op& op, const Normal& normal, const NormTail& tail, 
 }  // namespace
 
 void launch_merge_moments(const Deal& deal, int c, const float* parts, const Buffers& buffers, const Launch& launch) {
-  const dim3 block(merging_lanes, merging_lines);
-  merge_moments<<<blocks_of_each(c, merging_lanes), block, 0, launch.stream>>>(deal, c, parts, output(buffers, 1), output(buffers, 2));
+  with_merging_width(c, [&](auto width) {
+    merge_moments<width><<<blocks_of_each(c, merging_channels), merging_threads, 0, launch.stream>>>(deal, c, parts, output(buffers, 1),
+                                                                                                     output(buffers, 2));
+  });
   check_launch("merge_moments");
 }
 

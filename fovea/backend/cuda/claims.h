@@ -55,6 +55,9 @@ KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const Activation
 // The same for relu right behind the norm, which x alone decides.
 // in: x dy scale shift mean variance   out: dx dscale dshift [dy of the norm]
 KernelPtr batch_norm_backward_with_relu(const BatchNormBackward& op);
+// The gradients of two norms of the same size that have the same gradient behind them.
+// in: dy, x scale mean variance of each   out: dx dscale dshift of each
+KernelPtr two_batch_norms_backward(const BatchNormBackward& first, const BatchNormBackward& second);
 
 // Loss, Metrics and gradient of a batch. in: x t [LossScale]   out: Metrics dx
 KernelPtr scored_loss(const SoftmaxCrossEntropyBackward& op);

@@ -132,6 +132,23 @@ std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
   return claim;
 }
 
+// batch_norm_backward batch_norm_backward, of the ends of two branches that are summed up
+std::optional<Claim> two_norms_backward(const Neighbours& around) {
+  const BatchNormBackward *one = at<BatchNormBackward>(around, 0), *other = at<BatchNormBackward>(around, 1);
+  if (one == nullptr || other == nullptr) return std::nullopt;
+  const Node &first = around.nodes[0], &second = around.nodes[1];
+  const ValueId dy = first.in[1];
+  const bool is_shared = around.graph.storage_of(second.in[1]) == around.graph.storage_of(dy);
+  if (!is_shared || one->rows != other->rows || one->c != other->c || first.out[0] == second.out[0]) return std::nullopt;
+  Claim claim{.nodes = 2,
+              .name = "two batch_norm_backward",
+              .kernel = two_batch_norms_backward(*one, *other),
+              .in = {dy, first.in[0], first.in[2], first.in[3], first.in[4], second.in[0], second.in[2], second.in[3], second.in[4]},
+              .out = first.out};
+  claim.out.insert(claim.out.end(), second.out.begin(), second.out.end());
+  return claim;
+}
+
 // Whether nobody reads y but the pooling and the gradient of relu, for which the norm's input does.
 bool is_read_by_pooling_alone(const Neighbours& around, const Node& norm, const Node& pooling) {
   const ValueId y = pooling.in[0];
@@ -206,6 +223,7 @@ std::optional<Claim> norm_claim(const Neighbours& around) {
   if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
   if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;
+  if (std::optional<Claim> claim = two_norms_backward(around)) return claim;
   return data_gradient_with_relu(around);
 }
 
