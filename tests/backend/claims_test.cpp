@@ -61,6 +61,7 @@ class FusedBias : public testing::TestWithParam<Computes> {
 TEST_P(FusedBias, HidesNoNanAndNoInfinity) {
   const Window window = {.r = 3, .s = 3, .pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1};
   for (const Conv2dShape& shape : {Conv2dShape{.n = 4, .h = 14, .w = 14, .c = 32, .k = 64, .window = window},
+                                   Conv2dShape{.n = 22, .h = 33, .w = 33, .c = 32, .k = 32, .window = window},
                                    Conv2dShape{.n = 2, .h = 40, .w = 40, .c = 16, .k = 32, .window = window},
                                    Conv2dShape{.n = 2, .h = 9, .w = 9, .c = 3, .k = 8, .window = window}}) {
     for (const double value : outputs(shape, nan)) ASSERT_TRUE(std::isnan(value)) << value << " with " << shape.c << " channels";

@@ -12,7 +12,7 @@ namespace {
 // 35 images whose outputs of the second convolution are more than a slice: the last slice is a smaller one. Gradients by the image of few
 // channels, of more, of sizes at which tiles are not full, and of sums in parts.
 constexpr const char* network = R"(name = "claims"
-input = [128, 128, 8]
+input = [126, 126, 8]
 layers = [
   { conv2d = 24, kernel = 3, padding = 1, activation = "relu" },
   { conv2d = 32, kernel = 3, padding = 1, activation = "relu" },

@@ -72,6 +72,12 @@ __device__ inline void copy_tile(const CUtensorMap& map, Barrier& barrier, void*
                "l"(reinterpret_cast<uint64_t>(&map)), "r"(barrier.address()), "r"(at.x), "r"(at.y), "r"(at.z)
                : "memory");
 }
+__device__ inline void copy_tile(const CUtensorMap& map, Barrier& barrier, void* to, int4 at) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(
+                   shared_address(to)),
+               "l"(reinterpret_cast<uint64_t>(&map)), "r"(barrier.address()), "r"(at.x), "r"(at.y), "r"(at.z), "r"(at.w)
+               : "memory");
+}
 // at: channel, w, h, n of the first pixel's window; tap: how far along w and h the element lies in it.
 __device__ inline void copy_patches(const CUtensorMap& map, Barrier& barrier, void* to, int4 at, ushort2 tap) {
   asm volatile(

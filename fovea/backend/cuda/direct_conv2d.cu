@@ -1,35 +1,55 @@
 // Convolutions of few channels, where the tiles of implicit GEMM are mostly air and every tap fetches the image again: a block holds a tile
 // of the image with its border and all filters in shared memory, and its warps multiply out of it. Forward, and the gradient by the image
 // as the same sum over the gradient of the outputs.
-#include "fovea/backend/cuda/direct_tiles.cuh"
+#include <bit>
+
+#include "fovea/backend/cuda/direct_ending.cuh"
 #include "fovea/backend/cuda/tensor_product.h"
 
 namespace fovea::cuda {
 namespace {
 
-struct DirectOutput {
-  void* y;
-  const float* bias;
-  bool relu;
-  const void* relu_y;  // of the relu whose gradient y becomes; nullptr: of none
-  float* totals;       // with it: of what a block writes, over its pixels: (blocks, k)
-};
+// Filters as lines of the contraction (tap, channel), zeros where there are none. Folded: number by number.
+__device__ inline void load_folded_filters(const DirectShape& shape, const uint16_t* w, unsigned char* to) {
+  const int per_tap = shape.s * shape.c, per_filter = shape.taps() * per_tap;
+  for (int i = static_cast<int>(threadIdx.x); i < shape.k * per_filter; i += direct_threads) {
+    const int k = i / per_filter, rest = i - k * per_filter, tap = rest / per_tap, channel = rest - tap * per_tap;
+    *reinterpret_cast<uint16_t*>(to + k * shape.filter_pitch + (tap * shape.line + channel) * 2) = w[i];
+  }
+}
 
-// Filters as lines of the contraction (tap, channel), zeros where there are none.
+// Filters (c, r, s, k) on their heads: eight of them at a time.
+__device__ inline void load_turned_filters(const DirectShape& shape, const uint16_t* w, unsigned char* to) {
+  const int eights = shape.k / 8, taps = shape.taps();
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < shape.c * taps * eights; i += direct_threads) {
+    const int line = i / eights, channel = line / taps, tap = taps - 1 - (line - channel * taps);
+    const uint4 eight = *reinterpret_cast<const uint4*>(w + int64_t{i} * 8);
+    unsigned char* at = to + (i - line * eights) * 8 * shape.filter_pitch + (tap * shape.line + channel) * 2;
+    const uint32_t pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+      *reinterpret_cast<uint16_t*>(at + j * shape.filter_pitch) = static_cast<uint16_t>(pairs[j / 2] >> (j % 2 * 16));
+  }
+}
+
 __device__ inline void load_filters(const DirectShape& shape, const uint16_t* w, unsigned char* to) {
   for (int i = static_cast<int>(threadIdx.x) * 16; i < shape.filter_bytes(); i += direct_threads * 16)
     *reinterpret_cast<uint4*>(to + i) = make_uint4(0, 0, 0, 0);
   __syncthreads();
-  const int per_tap = shape.folded ? shape.s * shape.c : shape.c, per_filter = shape.taps() * per_tap;
-  for (int i = static_cast<int>(threadIdx.x); i < shape.k * per_filter; i += direct_threads) {
-    const int k = i / per_filter, rest = i - k * per_filter, tap = rest / per_tap, channel = rest - tap * per_tap;
-    const int from = shape.transposed ? (channel * shape.taps() + shape.taps() - 1 - tap) * shape.k + k : i;
-    *reinterpret_cast<uint16_t*>(to + k * shape.filter_pitch + (tap * shape.line + channel) * 2) = w[from];
+  if (shape.folded) return load_folded_filters(shape, w, to);
+  if (shape.transposed) return load_turned_filters(shape, w, to);
+  const int groups = shape.groups();
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < shape.k * groups; i += direct_threads) {
+    const int k = i / groups;
+    copy_sixteen(shared_address(to) + k * shape.filter_pitch + (i - k * groups) * 16, w + int64_t{i} * 8, true);
   }
+  wait_for_all_copies();
 }
 
 // A warp's outputs: `matrices` times 16 pixels, one after another in the tile, by 8 columns filters.
-template <class T, int matrices, int columns>
+template <class T, int matrices, int columns, int pattern>
 __device__ __forceinline__ void multiply_tile(const DirectShape& shape, int first_pixel, uint32_t image, uint32_t filters,
                                               const int* offsets, float (&d)[matrices][columns][4]) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -42,7 +62,7 @@ __device__ __forceinline__ void multiply_tile(const DirectShape& shape, int firs
     const int offset = offsets[2 * step + lane / 16];
     uint32_t a[matrices][4];
 #pragma unroll
-    for (int t = 0; t < matrices; ++t) load_matrices(a[t], row[t] + offset);
+    for (int t = 0; t < matrices; ++t) load_matrices(a[t], in_pattern<pattern>(row[t] + offset));
 #pragma unroll
     for (int j = 0; j < columns; j += 2) {
       uint32_t b[4];
@@ -56,130 +76,107 @@ __device__ __forceinline__ void multiply_tile(const DirectShape& shape, int firs
   }
 }
 
-// Eight gradients at a place, where relu let its input through, added to their totals.
-template <class T>
-__device__ __forceinline__ uint4 through_relu(uint4 dy, uint4 y, float (&totals)[8]) {
-  uint32_t pairs[4] = {dy.x & ~zero_mask(y.x, T()), dy.y & ~zero_mask(y.y, T()), dy.z & ~zero_mask(y.z, T()), dy.w & ~zero_mask(y.w, T())};
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    const float2 pair = floats_of(pairs[j], T());
-    totals[2 * j] += pair.x;
-    totals[2 * j + 1] += pair.y;
-  }
-  return make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
-}
-
-// 16 pixels by 8 columns filters through the warp's own piece of shared memory, so that memory sees 16 bytes at a time.
-template <class T, int columns>
-__device__ __forceinline__ void store_pixels(const DirectShape& shape, const DirectOutput& out, const TilePlace& place, int first_pixel,
-                                             const float (&d)[columns][4], const float* bias, unsigned char* staging, float (&totals)[8]) {
-  constexpr int pitch = columns * 16 + 16, pieces = matrix_pixels * columns / 32;
-  const int lane = static_cast<int>(threadIdx.x) % 32, eight = lane % columns;
-  int64_t to[pieces];
-  uint4 relu_y[pieces];
-#pragma unroll
-  for (int i = 0; i < pieces; ++i) {
-    const Divided at = shape.by_tile_w.divide(first_pixel + (lane + 32 * i) / columns);
-    const int p = place.p + at.quotient, q = place.q + at.remainder;
-    to[i] = p < shape.p && q < shape.q && eight * 8 < shape.k ? ((int64_t{place.n} * shape.p + p) * shape.q + q) * shape.k + eight * 8 : -1;
-    relu_y[i] = make_uint4(0, 0, 0, 0);
-    if (out.relu_y != nullptr && to[i] >= 0) relu_y[i] = *reinterpret_cast<const uint4*>(static_cast<const T*>(out.relu_y) + to[i]);
-  }
-#pragma unroll
-  for (int j = 0; j < columns; ++j) {
-    const int k = j * 8 + lane % 4 * 2;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float low = d[j][2 * half] + bias[k], high = d[j][2 * half + 1] + bias[k + 1];
-      if (out.relu) {
-        low = low <= 0 ? 0 : low;  // NaN stays NaN
-        high = high <= 0 ? 0 : high;
-      }
-      *reinterpret_cast<uint32_t*>(staging + (lane / 4 + half * 8) * pitch + k * 2) = pair_of(low, high, T());
-    }
-  }
-  __syncwarp();
-#pragma unroll
-  for (int i = 0; i < pieces; ++i) {
-    if (to[i] < 0) continue;
-    uint4 outputs = *reinterpret_cast<const uint4*>(staging + (lane + 32 * i) / columns * pitch + eight * 16);
-    if (out.relu_y != nullptr) outputs = through_relu<T>(outputs, relu_y[i], totals);
-    *reinterpret_cast<uint4*>(static_cast<T*>(out.y) + to[i]) = outputs;
-  }
-  __syncwarp();
-}
-
-// Of all threads of the block, in the order of the warps. A thread's eight filters begin at 8 (lane % columns).
-template <int columns>
-__device__ void store_totals(const DirectShape& shape, float* to, float (&totals)[8], float* of_warps) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-#pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    for (int offset = 16; offset >= columns; offset /= 2) totals[j] += __shfl_xor_sync(~0u, totals[j], offset);
-    if (lane < columns) of_warps[(warp * columns + lane) * 8 + j] = totals[j];
-  }
-  __syncthreads();
-  const int k = static_cast<int>(threadIdx.x);
-  if (k >= shape.k) return;
-  float sum = 0;
-  for (int i = 0; i < direct_warps; ++i) sum += of_warps[i * columns * 8 + k];
-  to[int64_t{blockIdx.x} * shape.k + k] = sum;
-}
-
-// Into the second-level cache, a line of 128 bytes a thread, while the tile is multiplied.
-__device__ inline void prefetch_relu(const DirectShape& shape, const DirectOutput& out, const TilePlace& place) {
-  constexpr int line = 64;  // elements
-  for (int i = static_cast<int>(threadIdx.x); i * line < shape.tile_h * shape.tile_w * shape.k; i += direct_threads) {
-    const Divided at = shape.by_tile_w.divide(i * line / shape.k);
-    const int p = place.p + at.quotient, q = place.q + at.remainder;
-    if (p >= shape.p || q >= shape.q) continue;
-    const uint16_t* from = static_cast<const uint16_t*>(out.relu_y) + ((int64_t{place.n} * shape.p + p) * shape.q + q) * shape.k;
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
-  }
+__device__ inline void load_bias(const DirectShape& shape, const DirectOutput& out, int count, float* to) {
+  for (int k = static_cast<int>(threadIdx.x); k < count; k += direct_threads)
+    to[k] = out.bias != nullptr && k < shape.k ? out.bias[k] : 0.0f;
 }
 
 template <class T, int matrices, int columns>
 __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_constant__ DirectShape shape, const uint16_t* x,
                                                                   const uint16_t* w, const __grid_constant__ DirectOutput out) {
+  using Ending = DirectEnding<T, columns>;
   extern __shared__ __align__(128) unsigned char shared[];
   unsigned char *filters = shared, *image = filters + shape.filter_bytes(), *raw = image + shape.image_bytes();
-  unsigned char* staging_all = raw + shape.raw_tile_bytes();
-  constexpr int staging_bytes = matrix_pixels * (columns * 16 + 16);
-  int* offsets = reinterpret_cast<int*>(staging_all + direct_warps * staging_bytes);
+  unsigned char* staging = raw + shape.raw_tile_bytes();
+  int* offsets = reinterpret_cast<int*>(staging + direct_warps * Ending::staging_bytes);
   float* bias = reinterpret_cast<float*>(offsets + shape.steps() * 2);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   load_filters(shape, w, filters);
   write_offsets(shape, offsets);
-  for (int k = static_cast<int>(threadIdx.x); k < columns * 8; k += direct_threads)
-    bias[k] = out.bias != nullptr && k < shape.k ? out.bias[k] : 0.0f;
-  const int per_block = direct_warps * matrices * matrix_pixels;
-  float totals[8] = {};
+  load_bias(shape, out, columns * 8, bias);
+  constexpr int per_warp = matrices * matrix_pixels;
+  Ending ending = {shape, out, bias, staging + warp * Ending::staging_bytes};
   for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += static_cast<int>(gridDim.x)) {
     const TilePlace place(shape, tile);
     if (out.relu_y != nullptr) prefetch_relu(shape, out, place);
     __syncthreads();
     load_image_tile(shape, place, x, raw, image);
     __syncthreads();
-    for (int first = warp * matrices * matrix_pixels; first < shape.tile_h * shape.tile_w; first += per_block) {
+    for (int first = warp * per_warp; first < shape.tile_h * shape.tile_w; first += direct_warps * per_warp) {
       float d[matrices][columns][4] = {};
-      multiply_tile<T, matrices, columns>(shape, first, shared_address(image), shared_address(filters), offsets, d);
-#pragma unroll
-      for (int t = 0; t < matrices; ++t)
-        store_pixels<T, columns>(shape, out, place, first + t * matrix_pixels, d[t], bias, staging_all + warp * staging_bytes, totals);
+      multiply_tile<T, matrices, columns, 0>(shape, first, shared_address(image), shared_address(filters), offsets, d);
+      ending.store(place, first, d);
     }
   }
   if (out.totals == nullptr) return;
   __syncthreads();
-  store_totals<columns>(shape, out.totals, totals, reinterpret_cast<float*>(staging_all));
+  store_totals<columns>(shape, out.totals, ending.totals, reinterpret_cast<float*>(staging));
+}
+
+// As direct_tiles, where the copy engine fetches the tiles: each warp has one piece of every tile and no warp waits for another but the
+// first, which has the next tile fetched when all have read the one before.
+template <class T, int matrices, int columns, int pattern>
+__global__ void __launch_bounds__(direct_threads, 2)
+    direct_stream(const __grid_constant__ CUtensorMap images, const __grid_constant__ DirectShape shape, const uint16_t* w,
+                  const __grid_constant__ DirectOutput out) {
+  using Ending = DirectEnding<T, columns>;
+  extern __shared__ unsigned char slots[];
+  if (first_pattern(slots) != slots) __trap();  // nothing else is in shared memory: it begins where a pattern may
+  const int slot_bytes = shape.slot_bytes();
+  unsigned char *filters = slots + tile_slots * slot_bytes, *staging = filters + shape.filter_bytes();
+  int* offsets = reinterpret_cast<int*>(staging + direct_warps * Ending::staging_bytes);
+  float* bias = reinterpret_cast<float*>(offsets + shape.steps() * 2);
+  auto& ring = *reinterpret_cast<Ring<tile_slots>*>(bias + columns * 8);
+  const int warp = static_cast<int>(threadIdx.x) / 32, blocks = static_cast<int>(gridDim.x);
+  const auto fetch = [&](int tile, int slot) {
+    ring.full[slot].arrive_and_expect(shape.image_bytes());
+    copy_tile(images, ring.full[slot], slots + slot * slot_bytes, corner_of(shape, TilePlace(shape, tile)));
+  };
+  if (threadIdx.x == 0) ring.init(direct_warps);
+  __syncthreads();
+  if (threadIdx.x == 0)
+    for (int slot = 0, tile = static_cast<int>(blockIdx.x); slot < tile_slots && tile < shape.tiles; ++slot, tile += blocks)
+      fetch(tile, slot);
+  load_filters(shape, w, filters);
+  write_offsets(shape, offsets);
+  load_bias(shape, out, columns * 8, bias);
+  __syncthreads();
+  const int first = warp * matrices * matrix_pixels;
+  Ending ending = {shape, out, bias, staging + warp * Ending::staging_bytes};
+  RingPlace at;
+  for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += blocks, at.advance(tile_slots)) {
+    const TilePlace place(shape, tile);
+    if (out.relu_y != nullptr) prefetch_relu(shape, out, place);
+    float d[matrices][columns][4] = {};
+    ring.full[at.stage].wait(at.parity);
+    multiply_tile<T, matrices, columns, pattern>(shape, first, shared_address(slots + at.stage * slot_bytes), shared_address(filters),
+                                                 offsets, d);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) ring.empty[at.stage].arrive();
+    ending.store(place, first, d);
+    const int next = tile + tile_slots * blocks;
+    if (threadIdx.x == 0 && next < shape.tiles) {
+      ring.empty[at.stage].wait(at.parity);
+      fetch(next, at.stage);
+    }
+    __syncwarp();
+  }
+  if (out.totals == nullptr) return;
+  __syncthreads();
+  store_totals<columns>(shape, out.totals, ending.totals, reinterpret_cast<float*>(staging));
 }
 
 // ---- host ----
 
 constexpr int most_direct_filters = 64;
 
-int shared_bytes_of(const DirectShape& shape, int columns) {
-  return shape.filter_bytes() + shape.image_bytes() + shape.raw_tile_bytes() + direct_warps * matrix_pixels * (columns * 16 + 16) +
-         shape.offset_bytes() + columns * 8 * 4;
+int columns_of(const DirectShape& shape) { return shape.k <= 32 ? 4 : 8; }
+int matrices_of(const DirectShape& shape) { return shape.k <= 32 ? 4 : 2; }
+
+int shared_bytes_of(const DirectShape& shape) {
+  const int columns = columns_of(shape), images = shape.pattern > 0 ? tile_slots * shape.slot_bytes() : shape.image_bytes();
+  const int behind = shape.offset_bytes() + columns * 8 * 4 + (shape.pattern > 0 ? static_cast<int>(sizeof(Ring<tile_slots>)) : 0);
+  return images + shape.raw_tile_bytes() + shape.filter_bytes() + direct_warps * matrix_pixels * (columns * 16 + 16) + behind;
 }
 
 class DirectKernel final : public Kernel {
@@ -187,11 +184,13 @@ class DirectKernel final : public Kernel {
   DirectKernel(const DirectShape& shape, DType dtype, const Ends& ends) : Kernel("cuda"), shape_(shape), dtype_(dtype), ends_(ends) {}
 
   std::string algorithm() const override {
-    return "tensor cores, tiles of " + std::to_string(shape_.tile_h) + "x" + std::to_string(shape_.tile_w) + " pixels";
+    return "tensor cores, tiles of " + std::to_string(shape_.tile_h) + "x" + std::to_string(shape_.tile_w) + " pixels" +
+           (shape_.pattern > 0 ? ", fetched ahead" : "");
   }
   void bind(Buffers buffers, void*) override {
     x_ = input_of<uint16_t>(buffers, ends_.image);
     w_ = input_of<uint16_t>(buffers, ends_.filter);
+    if (shape_.pattern > 0) images_ = map_of_image(shape_, x_, dtype_);
     out_ = {.y = buffers.out[0].data,
             .bias = ends_.bias ? input(buffers, 2) : nullptr,
             .relu = ends_.relu,
@@ -199,7 +198,7 @@ class DirectKernel final : public Kernel {
             .totals = ends_.totals ? output(buffers, 1) : nullptr};
   }
   int blocks() const {
-    const int bytes = shared_bytes_of(shape_, columns());
+    const int bytes = shared_bytes_of(shape_);
     return std::min(shape_.tiles, planned_multiprocessors * std::clamp(shared_bytes_per_sm / (bytes + 1024), 1, 2));
   }
   void run(Stream& stream) override {
@@ -210,47 +209,70 @@ class DirectKernel final : public Kernel {
   }
 
  private:
-  int columns() const { return shape_.k <= 32 ? 4 : 8; }
   template <class T>
   void launch(cudaStream_t stream) {
-    if (columns() == 4)
-      launch_tiles<T, 4, 4>(stream);
+    if (columns_of(shape_) == 4)
+      launch_columns<T, 4, 4>(stream);
     else
-      launch_tiles<T, 2, 8>(stream);
+      launch_columns<T, 2, 8>(stream);
   }
   template <class T, int matrices, int columns>
-  void launch_tiles(cudaStream_t stream) {
-    const auto kernel = direct_tiles<T, matrices, columns>;
-    static const bool prepared = [&] {
+  void launch_columns(cudaStream_t stream) {
+    switch (shape_.pattern) {
+      case 0:
+        return launch_kernel(direct_tiles<T, matrices, columns>, stream, shape_, x_, w_, out_);
+      case 32:
+        return launch_kernel(direct_stream<T, matrices, columns, 32>, stream, images_, shape_, w_, out_);
+      case 64:
+        return launch_kernel(direct_stream<T, matrices, columns, 64>, stream, images_, shape_, w_, out_);
+      default:
+        return launch_kernel(direct_stream<T, matrices, columns, 128>, stream, images_, shape_, w_, out_);
+    }
+  }
+  template <class... Parameters, class... Arguments>
+  void launch_kernel(void (*kernel)(Parameters...), cudaStream_t stream, const Arguments&... arguments) {
+    if (!prepared_) {
       check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes_per_sm - 1024),
                  "cudaFuncSetAttribute");
-      return true;
-    }();
-    static_cast<void>(prepared);
-    kernel<<<static_cast<unsigned>(blocks()), direct_threads, static_cast<size_t>(shared_bytes_of(shape_, columns)), stream>>>(shape_, x_,
-                                                                                                                               w_, out_);
-    check_launch("direct_tiles");
+      prepared_ = true;
+    }
+    kernel<<<static_cast<unsigned>(blocks()), direct_threads, static_cast<size_t>(shared_bytes_of(shape_)), stream>>>(arguments...);
+    check_launch(shape_.pattern > 0 ? "direct_stream" : "direct_tiles");
   }
 
   DirectShape shape_;
   DType dtype_;
   Ends ends_;
+  bool prepared_ = false;
+  CUtensorMap images_{};
   const uint16_t *x_ = nullptr, *w_ = nullptr;
   DirectOutput out_{};
 };
+
+// Tiles of which each warp has one piece, two of them in shared memory; two blocks a multiprocessor where there is room for them.
+std::optional<DirectShape> streamed(DirectShape shape) {
+  if (!can_be_streamed(shape)) return std::nullopt;
+  for (const int blocks_per_sm : {2, 1})
+    for (const int tile_w : {32, 16}) {
+      stream_tile(shape, direct_warps * matrices_of(shape) * matrix_pixels / tile_w, tile_w);
+      const bool fits = shared_bytes_of(shape) <= shared_bytes_per_sm / blocks_per_sm - 1024 && fits_copy_engine(shape);
+      if (fits && (shape.q > 16 || tile_w == 16) && shape.tiles >= planned_multiprocessors) return shape;
+    }
+  return std::nullopt;
+}
 
 // `image`: what slides under the window; for the gradient by the image that of the outputs.
 std::unique_ptr<DirectKernel> direct_kernel(const Conv2dShape& image, bool transposed, DType dtype, const Ends& ends) {
   std::optional<DirectShape> shape = direct_shape(image);
   if (!shape) return nullptr;
   shape->transposed = transposed;
-  const int columns = shape->k <= 32 ? 4 : 8, pixels = direct_warps * matrix_pixels * (shape->k <= 32 ? 4 : 2);
+  const int pixels = direct_warps * matrix_pixels * matrices_of(*shape);
   for (const int tile_w : {32, 16})
     for (int tile_h = pixels / tile_w; tile_h >= 4; tile_h /= 2) {
       set_tile(*shape, tile_h, tile_w);
-      const bool fits = shared_bytes_of(*shape, columns) <= shared_bytes_per_sm / 2 - 1024;
+      const bool fits = shared_bytes_of(*shape) <= shared_bytes_per_sm / 2 - 1024;
       if (fits && (shape->q > 16 || tile_w == 16) && (shape->folded || shape->tiles >= planned_multiprocessors))
-        return std::make_unique<DirectKernel>(*shape, dtype, ends);
+        return std::make_unique<DirectKernel>(streamed(*shape).value_or(*shape), dtype, ends);
     }
   return nullptr;
 }
@@ -287,6 +309,7 @@ std::optional<DirectShape> direct_shape(const Conv2dShape& image) {
 void set_tile(DirectShape& shape, int tile_h, int tile_w) {
   shape.tile_h = tile_h;
   shape.tile_w = tile_w;
+  shape.tile_w_bits = std::countr_zero(static_cast<unsigned>(tile_w));
   shape.tiles_h = static_cast<int>(ceil_of(shape.p, tile_h));
   shape.tiles_w = static_cast<int>(ceil_of(shape.q, tile_w));
   shape.tiles = shape.n * shape.tiles_h * shape.tiles_w;
@@ -298,6 +321,26 @@ void set_tile(DirectShape& shape, int tile_h, int tile_w) {
   shape.by_columns = Divider(shape.columns);
   shape.by_tile_w = Divider(tile_w);
   shape.by_raw = Divider(shape.raw_bytes / 16);
+}
+
+bool can_be_streamed(const DirectShape& shape) {
+  return !shape.folded && shape.stride_h == 1 && shape.stride_w == 1 && (shape.c == 16 || shape.c == 32 || shape.c == 64);
+}
+
+void stream_tile(DirectShape& shape, int tile_h, int tile_w) {
+  shape.pattern = shape.pitch = shape.c * 2;
+  set_tile(shape, tile_h, tile_w);
+}
+
+bool fits_copy_engine(const DirectShape& shape) {
+  constexpr int most = 256;  // pixels along a side
+  return shape.rows <= most && shape.columns <= most;
+}
+
+CUtensorMap map_of_image(const DirectShape& shape, const void* image, DType dtype) {
+  const int64_t sizes[] = {shape.c, shape.w, shape.h, shape.n};
+  const int tile[] = {shape.c, shape.columns, shape.rows, 1};
+  return map_of_tiles(image, dtype, sizes, tile);
 }
 
 bool suits_direct(const Conv2dShape& shape, const Types& types) {

@@ -22,49 +22,49 @@ __device__ inline void load_gradient(const DirectShape& shape, const TilePlace& 
   wait_for_all_copies();
 }
 
-// A warp sums up 16 rows filters by 8 columns numbers of them. out: (blocks, k, groups 8).
-template <class T, int rows, int columns>
-__global__ void __launch_bounds__(direct_threads, rows* columns > 12 ? 1 : 2)
-    direct_filters(const __grid_constant__ DirectShape shape, const uint16_t* x, const uint16_t* dy, float* out) {
-  extern __shared__ __align__(128) unsigned char shared[];
-  constexpr int pitch = rows * 32 + 16;
-  const int pixels = shape.tile_h * shape.tile_w;
-  unsigned char *gradient = shared, *image = gradient + pixels * pitch, *raw = image + shape.image_bytes();
-  int* offsets = reinterpret_cast<int*>(raw + shape.raw_tile_bytes());
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, first_group = warp * columns;
-  write_offsets(shape, offsets);
-  for (int i = static_cast<int>(threadIdx.x) * 16; i < pixels * pitch; i += direct_threads * 16)
-    *reinterpret_cast<uint4*>(gradient + i) = make_uint4(0, 0, 0, 0);  // filters beyond the last one stay zero
-  __syncthreads();
-  int group_offset[(columns + 1) / 2];
+// Where a warp finds its numbers of the filters in the window of a pixel.
+template <int columns>
+struct WarpGroups {
+  static constexpr int loads = (columns + 1) / 2;
+  int first, offset[loads];
+
+  __device__ WarpGroups(const DirectShape& shape, const int* offsets) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    first = static_cast<int>(threadIdx.x) / 32 * columns;
 #pragma unroll
-  for (int j = 0; j < (columns + 1) / 2; ++j) group_offset[j] = offsets[min(first_group + 2 * j + lane / 16, shape.groups() - 1)];
-  float d[rows][columns][4] = {};
-  for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += static_cast<int>(gridDim.x)) {
-    const TilePlace place(shape, tile);
-    load_gradient(shape, place, dy, pitch, gradient);
-    load_image_tile(shape, place, x, raw, image);
-    __syncthreads();
-    if (first_group < shape.groups())
-      for (int first = 0; first < pixels; first += matrix_pixels) {
-        const uint32_t row = shared_address(image) + window_offset(shape, first + lane % 16);
-        uint32_t a[rows][4];
-#pragma unroll
-        for (int m = 0; m < rows; ++m)
-          load_transposed(a[m], shared_address(gradient) + (first + lane / 16 * 8 + lane % 8) * pitch + (m * 16 + lane / 8 % 2 * 8) * 2);
-#pragma unroll
-        for (int j = 0; j < columns; j += 2) {
-          uint32_t b[4];
-          load_transposed(b, row + group_offset[j / 2]);
-#pragma unroll
-          for (int m = 0; m < rows; ++m) {
-            multiply_add(d[m][j], a[m], b[0], b[1], T());
-            if (j + 1 < columns) multiply_add(d[m][j + 1], a[m], b[2], b[3], T());
-          }
-        }
-      }
-    __syncthreads();
+    for (int j = 0; j < loads; ++j) offset[j] = offsets[min(first + 2 * j + lane / 16, shape.groups() - 1)];
   }
+};
+
+// A warp sums up 16 rows filters by 8 columns numbers of them over the pixels of a tile. `pattern`: of the image; dy's: 0 or of its pixels.
+template <class T, int rows, int columns, int pattern, int dy_pattern>
+__device__ __forceinline__ void add_tile(const DirectShape& shape, uint32_t gradient, uint32_t image, const WarpGroups<columns>& groups,
+                                         float (&d)[rows][columns][4]) {
+  constexpr int pitch = dy_pattern > 0 ? dy_pattern : rows * 32 + 16;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int first = 0; first < shape.tile_h * shape.tile_w; first += matrix_pixels) {
+    const uint32_t row = image + window_offset(shape, first + lane % 16);
+    const uint32_t dy = gradient + (first + lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 16;
+    uint32_t a[rows][4];
+#pragma unroll
+    for (int m = 0; m < rows; ++m) load_transposed(a[m], in_pattern<dy_pattern>(dy + m * 32));
+#pragma unroll
+    for (int j = 0; j < columns; j += 2) {
+      uint32_t b[4];
+      load_transposed(b, in_pattern<pattern>(row + groups.offset[j / 2]));
+#pragma unroll
+      for (int m = 0; m < rows; ++m) {
+        multiply_add(d[m][j], a[m], b[0], b[1], T());
+        if (j + 1 < columns) multiply_add(d[m][j + 1], a[m], b[2], b[3], T());
+      }
+    }
+  }
+}
+
+// out: (blocks, k, groups 8)
+template <int rows, int columns>
+__device__ __forceinline__ void store_sums(const DirectShape& shape, int first_group, const float (&d)[rows][columns][4], float* out) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   float* to = out + int64_t{blockIdx.x} * shape.k * shape.groups() * 8;
 #pragma unroll
   for (int m = 0; m < rows; ++m)
@@ -79,6 +79,81 @@ __global__ void __launch_bounds__(direct_threads, rows* columns > 12 ? 1 : 2)
               make_float2(d[m][j][2 * half], d[m][j][2 * half + 1]);
       }
     }
+}
+
+template <class T, int rows, int columns>
+__global__ void __launch_bounds__(direct_threads, rows* columns > 12 ? 1 : 2)
+    direct_filters(const __grid_constant__ DirectShape shape, const uint16_t* x, const uint16_t* dy, float* out) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  constexpr int pitch = rows * 32 + 16;
+  const int pixels = shape.tile_h * shape.tile_w;
+  unsigned char *gradient = shared, *image = gradient + pixels * pitch, *raw = image + shape.image_bytes();
+  int* offsets = reinterpret_cast<int*>(raw + shape.raw_tile_bytes());
+  write_offsets(shape, offsets);
+  for (int i = static_cast<int>(threadIdx.x) * 16; i < pixels * pitch; i += direct_threads * 16)
+    *reinterpret_cast<uint4*>(gradient + i) = make_uint4(0, 0, 0, 0);  // filters beyond the last one stay zero
+  __syncthreads();
+  const WarpGroups<columns> groups(shape, offsets);
+  float d[rows][columns][4] = {};
+  for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += static_cast<int>(gridDim.x)) {
+    const TilePlace place(shape, tile);
+    load_gradient(shape, place, dy, pitch, gradient);
+    load_image_tile(shape, place, x, raw, image);
+    __syncthreads();
+    if (groups.first < shape.groups()) add_tile<T, rows, columns, 0, 0>(shape, shared_address(gradient), shared_address(image), groups, d);
+    __syncthreads();
+  }
+  store_sums(shape, groups.first, d, out);
+}
+
+struct StreamedMaps {
+  CUtensorMap image, gradient;
+};
+constexpr int streamed_filters = 32, gradient_pattern = streamed_filters * 2;
+
+// As direct_filters, where the copy engine fetches the tiles.
+template <class T, int columns, int pattern>
+__global__ void __launch_bounds__(direct_threads, 2)
+    direct_filter_stream(const __grid_constant__ StreamedMaps maps, const __grid_constant__ DirectShape shape, float* out) {
+  constexpr int rows = streamed_filters / 16;
+  extern __shared__ unsigned char slots[];
+  if (first_pattern(slots) != slots) __trap();  // nothing else is in shared memory: it begins where a pattern may
+  const int gradient_bytes = shape.tile_h * shape.tile_w * gradient_pattern, slot_bytes = gradient_bytes + shape.slot_bytes();
+  int* offsets = reinterpret_cast<int*>(slots + tile_slots * slot_bytes);
+  auto& ring = *reinterpret_cast<Ring<tile_slots>*>(offsets + shape.steps() * 2);
+  const int blocks = static_cast<int>(gridDim.x);
+  const auto fetch = [&](int tile, int slot) {
+    const TilePlace place(shape, tile);
+    unsigned char* to = slots + slot * slot_bytes;
+    ring.full[slot].arrive_and_expect(gradient_bytes + shape.image_bytes());
+    copy_tile(maps.gradient, ring.full[slot], to, make_int4(0, place.q, place.p, place.n));
+    copy_tile(maps.image, ring.full[slot], to + gradient_bytes, corner_of(shape, place));
+  };
+  if (threadIdx.x == 0) ring.init(direct_warps);
+  write_offsets(shape, offsets);
+  __syncthreads();
+  if (threadIdx.x == 0)
+    for (int slot = 0, tile = static_cast<int>(blockIdx.x); slot < tile_slots && tile < shape.tiles; ++slot, tile += blocks)
+      fetch(tile, slot);
+  __syncwarp();
+  const WarpGroups<columns> groups(shape, offsets);
+  float d[rows][columns][4] = {};
+  RingPlace at;
+  for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += blocks, at.advance(tile_slots)) {
+    const uint32_t gradient = shared_address(slots + at.stage * slot_bytes);
+    ring.full[at.stage].wait(at.parity);
+    if (groups.first < shape.groups())
+      add_tile<T, rows, columns, pattern, gradient_pattern>(shape, gradient, gradient + gradient_bytes, groups, d);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) ring.empty[at.stage].arrive();
+    const int next = tile + tile_slots * blocks;
+    if (threadIdx.x == 0 && next < shape.tiles) {
+      ring.empty[at.stage].wait(at.parity);
+      fetch(next, at.stage);
+    }
+    __syncwarp();
+  }
+  store_sums(shape, groups.first, d, out);
 }
 
 // 32 elements a block, the parts of each by eight warps.
@@ -112,6 +187,9 @@ Choice choose(const DirectShape& shape) {
   return {shape.k <= 32 ? 2 : 4, columns <= 1 ? 1 : columns <= 3 ? 3 : 5};
 }
 int shared_bytes_of(const DirectShape& shape, const Choice& choice) {
+  if (shape.pattern > 0)
+    return tile_slots * (shape.tile_h * shape.tile_w * gradient_pattern + shape.slot_bytes()) + shape.offset_bytes() +
+           static_cast<int>(sizeof(Ring<tile_slots>));
   return shape.tile_h * shape.tile_w * (choice.rows * 32 + 16) + shape.image_bytes() + shape.raw_tile_bytes() + shape.offset_bytes();
 }
 
@@ -126,8 +204,8 @@ class DirectFilterKernel final : public Kernel {
         blocks_(std::min(shape.tiles, planned_multiprocessors * choice_.blocks_per_sm())) {}
 
   std::string algorithm() const override {
-    return "tensor cores, tiles of " + std::to_string(shape_.tile_h) + "x" + std::to_string(shape_.tile_w) + " pixels, sum in " +
-           std::to_string(blocks_) + " parts";
+    return "tensor cores, tiles of " + std::to_string(shape_.tile_h) + "x" + std::to_string(shape_.tile_w) + " pixels" +
+           (shape_.pattern > 0 ? ", fetched ahead" : "") + ", sum in " + std::to_string(blocks_) + " parts";
   }
   size_t workspace_bytes() const override {
     return static_cast<size_t>(blocks_) * static_cast<size_t>(shape_.k * shape_.groups() * 8) * sizeof(float);
@@ -137,6 +215,7 @@ class DirectFilterKernel final : public Kernel {
     dy_ = input_of<uint16_t>(buffers, 1);
     dw_ = output(buffers, 0);
     parts_ = static_cast<float*>(workspace);
+    if (shape_.pattern > 0) maps_ = {map_of_image(shape_, x_, dtype_), map_of_gradient()};
   }
   void run(Stream& stream) override {
     if (dtype_ == DType::bf16)
@@ -149,24 +228,41 @@ class DirectFilterKernel final : public Kernel {
   }
 
  private:
+  CUtensorMap map_of_gradient() const {
+    const int64_t sizes[] = {shape_.k, shape_.q, shape_.p, shape_.n};
+    const int tile[] = {shape_.k, shape_.tile_w, shape_.tile_h, 1};
+    return map_of_tiles(dy_, dtype_, sizes, tile);
+  }
   template <class T>
   void launch(cudaStream_t stream) {
+    if (shape_.pattern == 32) return launch_streamed<T, 32>(stream);
+    if (shape_.pattern == 64) return launch_streamed<T, 64>(stream);
     if (choice_.rows == 2) return launch_rows<T, 2>(stream);
     launch_rows<T, 4>(stream);
+  }
+  template <class T, int pattern>
+  void launch_streamed(cudaStream_t stream) {
+    const auto kernel = choice_.columns == 1   ? direct_filter_stream<T, 1, pattern>
+                        : choice_.columns == 3 ? direct_filter_stream<T, 3, pattern>
+                                               : direct_filter_stream<T, 5, pattern>;
+    launch_kernel(kernel, stream, maps_, shape_, parts_);
   }
   template <class T, int rows>
   void launch_rows(cudaStream_t stream) {
     const auto kernel = choice_.columns == 1   ? direct_filters<T, rows, 1>
                         : choice_.columns == 3 ? direct_filters<T, rows, 3>
                                                : direct_filters<T, rows, 5>;
-    const int bytes = shared_bytes_of(shape_, choice_);
+    launch_kernel(kernel, stream, shape_, x_, dy_, parts_);
+  }
+  template <class... Parameters, class... Arguments>
+  void launch_kernel(void (*kernel)(Parameters...), cudaStream_t stream, const Arguments&... arguments) {
     if (!prepared_) {
       check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes_per_sm - 1024),
                  "cudaFuncSetAttribute");
       prepared_ = true;
     }
-    kernel<<<static_cast<unsigned>(blocks_), direct_threads, static_cast<size_t>(bytes), stream>>>(shape_, x_, dy_, parts_);
-    check_launch("direct_filters");
+    kernel<<<static_cast<unsigned>(blocks_), direct_threads, static_cast<size_t>(shared_bytes_of(shape_, choice_)), stream>>>(arguments...);
+    check_launch(shape_.pattern > 0 ? "direct_filter_stream" : "direct_filters");
   }
 
   DirectShape shape_;
@@ -175,9 +271,27 @@ class DirectFilterKernel final : public Kernel {
   Into into_;
   int blocks_;
   bool prepared_ = false;
+  StreamedMaps maps_{};
   const uint16_t *x_ = nullptr, *dy_ = nullptr;
   float *dw_ = nullptr, *parts_ = nullptr;
 };
+
+bool fits(const DirectShape& shape) {
+  const Choice choice = choose(shape);
+  return shared_bytes_of(shape, choice) <= shared_bytes_per_sm / choice.blocks_per_sm() - 1024 && (shape.q > 16 || shape.tile_w == 16) &&
+         shape.tiles >= planned_multiprocessors;
+}
+
+// Smaller tiles, two of them in shared memory.
+std::optional<DirectShape> streamed(DirectShape shape) {
+  if (!can_be_streamed(shape) || shape.k != streamed_filters) return std::nullopt;
+  for (const int tile_w : {32, 16})
+    for (int tile_h = 16; tile_h >= 4; tile_h /= 2) {
+      stream_tile(shape, tile_h, tile_w);
+      if (fits(shape) && fits_copy_engine(shape)) return shape;
+    }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -188,10 +302,7 @@ KernelPtr direct_on_tensor_cores(const Conv2dBackwardFilter& op) {
   for (const int tile_w : {32, 16})
     for (int tile_h = 16; tile_h >= 4; tile_h /= 2) {
       set_tile(*shape, tile_h, tile_w);
-      const Choice choice = choose(*shape);
-      const bool fits = shared_bytes_of(*shape, choice) <= shared_bytes_per_sm / choice.blocks_per_sm() - 1024;
-      if (fits && (shape->q > 16 || tile_w == 16) && shape->tiles >= planned_multiprocessors)
-        return std::make_unique<DirectFilterKernel>(*shape, op.types.x, op.into);
+      if (fits(*shape)) return std::make_unique<DirectFilterKernel>(streamed(*shape).value_or(*shape), op.types.x, op.into);
     }
   return nullptr;
 }

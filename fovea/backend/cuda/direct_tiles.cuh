@@ -1,4 +1,5 @@
-// What convolutions of few channels share: a tile of the image with its border and all filters in shared memory.
+// What convolutions of few channels share: a tile of the image with its border and all filters in shared memory. Where a pixel is as wide
+// as a pattern of the copy engine, that one fetches the tiles, each while the one before is multiplied.
 #pragma once
 
 #include <optional>
@@ -23,6 +24,8 @@ struct DirectShape {
   int rows = 0, columns = 0, line = 0;  // pixels of a tile with its border, channels of each
   int pitch = 0, filter_pitch = 0;      // bytes from pixel to pixel and from filter to filter
   int raw_bytes = 0;                    // of a line of the image as it is, for folding
+  int pattern = 0;                      // bytes of that in which the copy engine lays the pixels down; 0: threads copy them
+  int tile_w_bits = 0;                  // tile_w is a power of two
   Divider by_tiles_w = {}, by_tiles_h = {}, by_columns = {}, by_eights = {}, by_tile_w = {}, by_raw = {};
 
   FOVEA_HOST_DEVICE int taps() const { return folded ? r : r * s; }
@@ -30,6 +33,7 @@ struct DirectShape {
   FOVEA_HOST_DEVICE int steps() const { return (groups() + 1) / 2; }
   FOVEA_HOST_DEVICE int filter_rows() const { return (k + 31) / 32 * 32; }
   FOVEA_HOST_DEVICE int image_bytes() const { return rows * columns * pitch; }
+  FOVEA_HOST_DEVICE int slot_bytes() const { return (image_bytes() + pattern_bytes - 1) / pattern_bytes * pattern_bytes; }
   FOVEA_HOST_DEVICE int filter_bytes() const { return filter_rows() * filter_pitch; }
   FOVEA_HOST_DEVICE int raw_tile_bytes() const { return folded ? rows * raw_bytes + 64 : 0; }
   FOVEA_HOST_DEVICE int offset_bytes() const { return steps() * 2 * 4; }
@@ -117,11 +121,31 @@ __device__ inline int window_offset(const DirectShape& shape, int i) {
   return (at.quotient * shape.stride_h * shape.columns + column) * shape.pitch;
 }
 
+// Tiles under way: the next one is fetched while this one is multiplied.
+constexpr int tile_slots = 2;
+
+// Where the copy engine lays down what without its pattern would be at this address: pieces of 16 bytes change places within a pixel.
+template <int pattern>
+__device__ __forceinline__ uint32_t in_pattern(uint32_t address) {
+  constexpr uint32_t pieces = pattern == 0 ? 0 : pattern - 16;
+  return address ^ (address >> 3 & pieces);
+}
+
+// The first pixel of a tile with its border: channel, w, h, n. What lies beyond the image is fetched as zeros.
+__device__ inline int4 corner_of(const DirectShape& shape, const TilePlace& place) {
+  return make_int4(0, place.q - shape.pad_left, place.p - shape.pad_top, place.n);
+}
+
 // ---- host ----
 
 // The sizes but those of the tile; no value where the images cannot be fetched so.
 std::optional<DirectShape> direct_shape(const Conv2dShape& image);
 void set_tile(DirectShape& shape, int tile_h, int tile_w);
+// Whether the copy engine can fetch the tiles, and these tiles as it then lays them down.
+bool can_be_streamed(const DirectShape& shape);
+void stream_tile(DirectShape& shape, int tile_h, int tile_w);
+bool fits_copy_engine(const DirectShape& shape);
+CUtensorMap map_of_image(const DirectShape& shape, const void* image, DType dtype);
 bool suits_direct(const Conv2dShape& shape, const Types& types);
 
 }  // namespace fovea::cuda
