@@ -111,8 +111,7 @@ __device__ void sum_lines(int lanes, float (&values)[width]) {
   }
 }
 
-// Blocks that merge parts: 1024 threads for a few channels, of which each reads `width` in a line of threads of its own; what the lines get
-// stands beside each other in memory. 802,816 rows of 256 channels in 3,136 parts on an H100: MERGE.
+// Blocks that merge parts: 1024 threads for a few channels, of which each reads `width` in a line of threads of its own.
 constexpr int merging_channels = 8, merging_threads = 1024;
 
 template <int width>
