@@ -6,6 +6,7 @@ tools/readme_tables.py --check   changes nothing; exit code 1 if one of them say
 Of several records of one experiment on one machine the last one counts.
 """
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -67,12 +68,23 @@ def rows_of_accuracy(record):
                machine_of(record), *origin_of(record)]
 
 
+def where_of(record):
+    setting = record["configuration"]
+    where = "one GPU" if setting.get("launches_per_step") else of(setting["threads"], "thread")
+    return where + (f", {setting['precision']}" if setting.get("precision", "fp32") != "fp32" else "")
+
+
+def network_of(record):
+    return f"{record['configuration']['model']}, batch {record['configuration']['batch']:,}"
+
+
+def speed_of(record):
+    return record["median"][record["ratio"]["of"]]
+
+
 def rows_of_speed(record):
-    setting, ratio = record["configuration"], record["ratio"]
-    median = record["median"]
-    how = "one GPU" if setting.get("launches_per_step") else of(setting["threads"], "thread")
-    how += f", {setting['precision']}" if setting.get("precision", "fp32") != "fp32" else ""
-    yield [f"{setting['model']}, batch {setting['batch']:,}, {how}",
+    ratio, median = record["ratio"], record["median"]
+    yield [f"{network_of(record)}, {where_of(record)}",
            f"{median[ratio['of']]:,.0f} ({ratio['of']})", f"{median[ratio['to']]:,.0f} ({ratio['to']}, {record['versions']['torch']})",
            f"**{ratio['median']:.2f}**", f"{min(ratio['rounds']):.2f} – {max(ratio['rounds']):.2f}", str(len(ratio["rounds"])),
            machine_of(record), *origin_of(record)]
@@ -114,15 +126,31 @@ def rows_of_overhead(record):
            f"{min(ratios):.3f} – {max(ratios):.3f}", str(len(ratios)), machine_of(record), *origin_of(record)]
 
 
+def overview(records):
+    """A line for each network and batch, a column for each kind of machine: the fastest backend there, and how far it is ahead."""
+    speeds = [record for record in records if record["unit"] == "images/s"]
+    cells = {}
+    for record in sorted(speeds, key=speed_of):
+        if where_of(record) in OVERVIEW:
+            cells.setdefault(network_of(record), {})[where_of(record)] = f"{speed_of(record):,.0f}, **{record['ratio']['median']:.2f}x**"
+    rows = [[network, *(by.get(where, "") for where in OVERVIEW)] for network, by in sorted(cells.items(), key=lambda item: natural(item[0]))]
+    return markdown(["images/s, and times the peer's", *(f"{where}:" for where in OVERVIEW)], rows) if rows else ""
+
+
+def natural(text):
+    return [int(part.replace(",", "")) if part[:1].isdigit() else part for part in re.split(r"(\d[\d,]*)", text)]
+
+
+OVERVIEW = ["one GPU, bf16", "16 threads, bf16", "16 threads", "1 thread"]
 ABLATED = ["replay", "claims", "dependent launches", "across"]
-TABLES = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers
+ACCURACY = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers; in README.md, behind the overview
     ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),
+]
+TABLES = [  # in docs/results.md
     ("images/s", rows_of_speed, ["Training speed, images/s", "of", "beside", "ratio:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("per second", rows_of_scaling,
      ["Scaling", "images/s", "multiply-adds in registers", "share:", "lowest – highest:", "rounds:", "machine", "measured"]),
     ("s", rows_of_time, ["Time", "of", "median:", "runs:", "machine", "measured"]),
-]
-ABLATION = [  # in docs/results.md
     ("ms of a step", rows_of_ablation,
      ["Training step", "everything on:", *(f"without {what}:" for what in ABLATED), "rounds:", "machine", "measured"]),
 ]
@@ -141,7 +169,7 @@ def markdown(headings, rows):
 
 
 def tables(records, wanted):
-    known = {unit for unit, *_ in TABLES + ABLATION + TRUST} | UNTABLED
+    known = {unit for unit, *_ in ACCURACY + TABLES + TRUST} | UNTABLED
     for record in records:
         if record["unit"] not in known:
             fail(record["experiment"], f"no table for the unit `{record['unit']}`; known are {', '.join(sorted(known))}")
@@ -165,9 +193,11 @@ def main():
         print(__doc__)
         sys.exit(2)
     records = read_records(ROOT / "results")
-    for file, its_tables in ((README, TABLES), (RESULTS, ABLATION), (COMPARISON, TRUST)):
+    generated = {README: "\n".join([overview(records), tables(records, ACCURACY)]), RESULTS: tables(records, TABLES),
+                 COMPARISON: tables(records, TRUST)}
+    for file, its_tables in generated.items():
         text = file.read_text(encoding="utf-8")
-        wanted = with_tables(file.name, text, tables(records, its_tables))
+        wanted = with_tables(file.name, text, its_tables)
         if sys.argv[1:] != ["--check"]:
             file.write_text(wanted, encoding="utf-8")
         elif text != wanted:
