@@ -182,8 +182,10 @@ void place_filter_stage(FilterStage& filter) {
   filter.columns = stage.out_w * window;
   filter.pixels = stage.out_h * window * filter.columns;
   filter.steps = ceil_div(filter.pixels, 16);
-  filter.place = {.columns = filter.columns, .pitch = odd_pitch(padded(stage.k, 16) * value_bytes)};
-  filter.place.bytes = filter.steps * 16 * filter.place.pitch;
+  // Up to eight filters lie side by side: where a matrix of sixteen reaches into the next pixel, its sums are of no filter.
+  const int pitch = stage.k <= 8 ? 8 * value_bytes : odd_pitch(padded(stage.k, 16) * value_bytes);
+  filter.place = {.columns = filter.columns, .pitch = pitch};
+  filter.place.bytes = filter.steps * 16 * filter.place.pitch + 8 * value_bytes;
   filter.place.by_pieces = Divider(stage.k % 8 == 0 ? stage.k / 8 : stage.k / 2);
   const int outputs = stage.outputs(), gradient_unit = unit_of(outputs * value_bytes), route_unit = unit_of(outputs);
   filter.gradients = {
