@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "fovea/backend/cuda/direct_ending.cuh"
+#include "fovea/backend/cuda/direct_folding.cuh"
 #include "fovea/backend/cuda/tensor_product.h"
 
 namespace fovea::cuda {
@@ -55,7 +56,10 @@ __device__ __forceinline__ void multiply_tile(const DirectShape& shape, int firs
   const int lane = static_cast<int>(threadIdx.x) % 32;
   uint32_t row[matrices];
 #pragma unroll
-  for (int t = 0; t < matrices; ++t) row[t] = image + window_offset(shape, first_pixel + t * matrix_pixels + lane % 16);
+  for (int t = 0; t < matrices; ++t) {
+    const Divided at = shape.by_tile_w.divide(first_pixel + t * matrix_pixels + lane % 16);  // by shifts it takes more registers
+    row[t] = image + window_offset(shape, at.quotient, at.remainder);
+  }
   const uint32_t filter = filters + (lane / 16 * 8 + lane % 8) * shape.filter_pitch + lane / 8 % 2 * 16;
 #pragma unroll 2
   for (int step = 0; step < shape.steps(); ++step) {
@@ -86,8 +90,7 @@ __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_c
                                                                   const uint16_t* w, const __grid_constant__ DirectOutput out) {
   using Ending = DirectEnding<T, columns>;
   extern __shared__ __align__(128) unsigned char shared[];
-  unsigned char *filters = shared, *image = filters + shape.filter_bytes(), *raw = image + shape.image_bytes();
-  unsigned char* staging = raw + shape.raw_tile_bytes();
+  unsigned char *filters = shared, *image = filters + shape.filter_bytes(), *staging = image + shape.image_bytes();
   int* offsets = reinterpret_cast<int*>(staging + direct_warps * Ending::staging_bytes);
   float* bias = reinterpret_cast<float*>(offsets + shape.steps() * 2);
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -100,7 +103,7 @@ __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_c
     const TilePlace place(shape, tile);
     if (out.relu_y != nullptr) prefetch_relu(shape, out, place);
     __syncthreads();
-    load_image_tile(shape, place, x, raw, image);
+    load_tile(shape, place, x, image);
     __syncthreads();
     for (int first = warp * per_warp; first < shape.tile_h * shape.tile_w; first += direct_warps * per_warp) {
       float d[matrices][columns][4] = {};
@@ -111,6 +114,35 @@ __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_c
   if (out.totals == nullptr) return;
   __syncthreads();
   store_totals<columns>(shape, out.totals, ending.totals, reinterpret_cast<float*>(staging));
+}
+
+// As direct_tiles, folded.
+template <class T, int matrices, int columns>
+__global__ void __launch_bounds__(direct_threads, 2) direct_folded(const __grid_constant__ DirectShape shape, const uint16_t* x,
+                                                                   const uint16_t* w, const __grid_constant__ DirectOutput out) {
+  using Ending = DirectEnding<T, columns>;
+  extern __shared__ __align__(128) unsigned char shared[];
+  unsigned char *filters = shared, *image = filters + shape.filter_bytes(), *raw = image + shape.image_bytes();
+  unsigned char* staging = raw + shape.raw_tile_bytes();
+  int* offsets = reinterpret_cast<int*>(staging + direct_warps * Ending::staging_bytes);
+  float* bias = reinterpret_cast<float*>(offsets + shape.steps() * 2);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const FoldedTiles tiles(shape, x, raw, image);
+  load_filters(shape, w, filters);
+  write_offsets(shape, offsets);
+  load_bias(shape, out, columns * 8, bias);
+  constexpr int per_warp = matrices * matrix_pixels;
+  Ending ending = {shape, out, bias, staging + warp * Ending::staging_bytes};
+  for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += static_cast<int>(gridDim.x)) {
+    const TilePlace place(shape, tile);
+    tiles.wait();
+    tiles.fold_tile(tile, place);
+    for (int first = warp * per_warp; first < shape.tile_h * shape.tile_w; first += direct_warps * per_warp) {
+      float d[matrices][columns][4] = {};
+      multiply_tile<T, matrices, columns, 0>(shape, first, shared_address(image), shared_address(filters), offsets, d);
+      ending.store(place, first, d);
+    }
+  }
 }
 
 // As direct_tiles, where the copy engine fetches the tiles: each warp has one piece of every tile and no warp waits for another but the
@@ -185,7 +217,7 @@ class DirectKernel final : public Kernel {
 
   std::string algorithm() const override {
     return "tensor cores, tiles of " + std::to_string(shape_.tile_h) + "x" + std::to_string(shape_.tile_w) + " pixels" +
-           (shape_.pattern > 0 ? ", fetched ahead" : "");
+           (shape_.is_fetched_ahead() ? ", fetched ahead" : "");
   }
   void bind(Buffers buffers, void*) override {
     x_ = input_of<uint16_t>(buffers, ends_.image);
@@ -220,7 +252,8 @@ class DirectKernel final : public Kernel {
   void launch_columns(cudaStream_t stream) {
     switch (shape_.pattern) {
       case 0:
-        return launch_kernel(direct_tiles<T, matrices, columns>, stream, shape_, x_, w_, out_);
+        return launch_kernel(shape_.folded ? direct_folded<T, matrices, columns> : direct_tiles<T, matrices, columns>, stream, shape_, x_,
+                             w_, out_);
       case 32:
         return launch_kernel(direct_stream<T, matrices, columns, 32>, stream, images_, shape_, w_, out_);
       case 64:
@@ -237,7 +270,7 @@ class DirectKernel final : public Kernel {
       prepared_ = true;
     }
     kernel<<<static_cast<unsigned>(blocks()), direct_threads, static_cast<size_t>(shared_bytes_of(shape_)), stream>>>(arguments...);
-    check_launch(shape_.pattern > 0 ? "direct_stream" : "direct_tiles");
+    check_launch(shape_.pattern > 0 ? "direct_stream" : shape_.folded ? "direct_folded" : "direct_tiles");
   }
 
   DirectShape shape_;
@@ -249,15 +282,22 @@ class DirectKernel final : public Kernel {
   DirectOutput out_{};
 };
 
+bool fits(const DirectShape& shape, int blocks_per_sm) {
+  return shared_bytes_of(shape) <= shared_bytes_per_sm / blocks_per_sm - 1024 && (shape.folded || shape.tiles >= planned_multiprocessors);
+}
+
 // Tiles of which each warp has one piece, two of them in shared memory; two blocks a multiprocessor where there is room for them.
-std::optional<DirectShape> streamed(DirectShape shape) {
+std::optional<DirectShape> streamed(const DirectShape& shape) {
   if (!can_be_streamed(shape)) return std::nullopt;
-  for (const int blocks_per_sm : {2, 1})
-    for (const int tile_w : {32, 16}) {
-      stream_tile(shape, direct_warps * matrices_of(shape) * matrix_pixels / tile_w, tile_w);
-      const bool fits = shared_bytes_of(shape) <= shared_bytes_per_sm / blocks_per_sm - 1024 && fits_copy_engine(shape);
-      if (fits && (shape.q > 16 || tile_w == 16) && shape.tiles >= planned_multiprocessors) return shape;
-    }
+  for (const int blocks_per_sm : {2, 1}) {
+    const auto of_width = [&](int tile_w) -> std::optional<DirectShape> {
+      DirectShape sized = shape;
+      stream_tile(sized, direct_warps * matrices_of(shape) * matrix_pixels / tile_w, tile_w);
+      if (fits(sized, blocks_per_sm) && fits_copy_engine(sized)) return sized;
+      return std::nullopt;
+    };
+    if (const auto sized = less_wasteful(of_width(32), of_width(16))) return sized;
+  }
   return std::nullopt;
 }
 
@@ -266,15 +306,17 @@ std::unique_ptr<DirectKernel> direct_kernel(const Conv2dShape& image, bool trans
   std::optional<DirectShape> shape = direct_shape(image);
   if (!shape) return nullptr;
   shape->transposed = transposed;
-  const int pixels = direct_warps * matrix_pixels * matrices_of(*shape);
-  for (const int tile_w : {32, 16})
-    for (int tile_h = pixels / tile_w; tile_h >= 4; tile_h /= 2) {
-      set_tile(*shape, tile_h, tile_w);
-      const bool fits = shared_bytes_of(*shape) <= shared_bytes_per_sm / 2 - 1024;
-      if (fits && (shape->q > 16 || tile_w == 16) && (shape->folded || shape->tiles >= planned_multiprocessors))
-        return std::make_unique<DirectKernel>(streamed(*shape).value_or(*shape), dtype, ends);
+  const auto of_width = [&](int tile_w) -> std::optional<DirectShape> {
+    DirectShape sized = *shape;
+    for (int tile_h = direct_warps * matrix_pixels * matrices_of(sized) / tile_w; tile_h >= 4; tile_h /= 2) {
+      set_tile(sized, tile_h, tile_w);
+      if (fits(sized, 2)) return sized;
     }
-  return nullptr;
+    return std::nullopt;
+  };
+  const std::optional<DirectShape> sized = less_wasteful(of_width(32), of_width(16));
+  if (!sized) return nullptr;
+  return std::make_unique<DirectKernel>(streamed(*sized).value_or(*sized), dtype, ends);
 }
 
 bool has_few_channels(const Conv2dShape& shape) { return shape.c <= 32 || shape.k <= 32; }
@@ -321,6 +363,10 @@ void set_tile(DirectShape& shape, int tile_h, int tile_w) {
   shape.by_columns = Divider(shape.columns);
   shape.by_tile_w = Divider(tile_w);
   shape.by_raw = Divider(shape.raw_bytes / 16);
+}
+
+std::optional<DirectShape> less_wasteful(std::optional<DirectShape> one, std::optional<DirectShape> other) {
+  return !one || (other && other->multiplied_pixels() < one->multiplied_pixels()) ? other : one;
 }
 
 bool can_be_streamed(const DirectShape& shape) {

@@ -37,6 +37,8 @@ struct DirectShape {
   FOVEA_HOST_DEVICE int filter_bytes() const { return filter_rows() * filter_pitch; }
   FOVEA_HOST_DEVICE int raw_tile_bytes() const { return folded ? rows * raw_bytes + 64 : 0; }
   FOVEA_HOST_DEVICE int offset_bytes() const { return steps() * 2 * 4; }
+  bool is_fetched_ahead() const { return folded || pattern > 0; }
+  int64_t multiplied_pixels() const { return int64_t{tiles} * tile_h * tile_w; }
 };
 
 struct TilePlace {
@@ -75,50 +77,9 @@ __device__ inline void load_tile(const DirectShape& shape, const TilePlace& plac
   wait_for_all_copies();
 }
 
-// A tile of an image of few channels: its lines as they are, then folded.
-__device__ inline void load_folded(const DirectShape& shape, const TilePlace& place, const uint16_t* x, unsigned char* raw,
-                                   unsigned char* to) {
-  const int h0 = place.p * shape.stride_h - shape.pad_top, w0 = place.q * shape.stride_w - shape.pad_left;
-  const int line_bytes = shape.w * shape.c * 2, first_byte = w0 * shape.c * 2;
-  const int first_piece = first_byte >= 0 ? first_byte / 16 * 16 : -((-first_byte + 15) / 16 * 16);
-  const unsigned char* image = reinterpret_cast<const unsigned char*>(x) + int64_t{place.n} * shape.h * line_bytes;
-  const uint32_t base = shared_address(raw);
-  for (int i = static_cast<int>(threadIdx.x); i < shape.rows * (shape.raw_bytes / 16); i += direct_threads) {
-    const Divided at = shape.by_raw.divide(i);
-    const int h = h0 + at.quotient, byte = first_piece + at.remainder * 16;
-    const bool inside = h >= 0 && h < shape.h && byte >= 0 && byte < line_bytes;
-    copy_sixteen(base + i * 16, image + (inside ? int64_t{h} * line_bytes + byte : 0), inside);
-  }
-  wait_for_all_copies();
-  __syncthreads();
-  const int used = shape.s * shape.c, skipped = (first_byte - first_piece) / 2;
-  for (int i = static_cast<int>(threadIdx.x); i < shape.rows * shape.columns * (shape.line / 8); i += direct_threads) {
-    const Divided pixel = shape.by_eights.divide(i);
-    const Divided at = shape.by_columns.divide(pixel.quotient);
-    const uint16_t* from = reinterpret_cast<const uint16_t*>(raw + at.quotient * shape.raw_bytes) + skipped +
-                           at.remainder * shape.stride_w * shape.c + pixel.remainder * 8;
-    uint32_t v[8];
-#pragma unroll
-    for (int j = 0; j < 8; ++j) v[j] = pixel.remainder * 8 + j < used ? from[j] : 0;
-    *reinterpret_cast<uint4*>(to + pixel.quotient * shape.pitch + pixel.remainder * 16) =
-        make_uint4(v[0] | v[1] << 16, v[2] | v[3] << 16, v[4] | v[5] << 16, v[6] | v[7] << 16);
-  }
-}
-
-// A tile of the image, folded or not. `raw`: room for its lines as they are.
-__device__ inline void load_image_tile(const DirectShape& shape, const TilePlace& place, const uint16_t* x, unsigned char* raw,
-                                       unsigned char* to) {
-  if (shape.folded)
-    load_folded(shape, place, x, raw, to);
-  else
-    load_tile(shape, place, x, to);
-}
-
-// Of the image, in bytes from the tile's first pixel on, where the window of the tile's output i begins.
-__device__ inline int window_offset(const DirectShape& shape, int i) {
-  const Divided at = shape.by_tile_w.divide(i);
-  const int column = shape.folded ? at.remainder : at.remainder * shape.stride_w;
-  return (at.quotient * shape.stride_h * shape.columns + column) * shape.pitch;
+// Of the image, in bytes from the tile's first pixel on, where the window of an output of the tile begins.
+__device__ inline int window_offset(const DirectShape& shape, int row, int column) {
+  return (row * shape.stride_h * shape.columns + (shape.folded ? column : column * shape.stride_w)) * shape.pitch;
 }
 
 // Tiles under way: the next one is fetched while this one is multiplied.
@@ -141,6 +102,8 @@ __device__ inline int4 corner_of(const DirectShape& shape, const TilePlace& plac
 // The sizes but those of the tile; no value where the images cannot be fetched so.
 std::optional<DirectShape> direct_shape(const Conv2dShape& image);
 void set_tile(DirectShape& shape, int tile_h, int tile_w);
+// The one with less air in its tiles; the first where both have the same.
+std::optional<DirectShape> less_wasteful(std::optional<DirectShape> one, std::optional<DirectShape> other);
 // Whether the copy engine can fetch the tiles, and these tiles as it then lays them down.
 bool can_be_streamed(const DirectShape& shape);
 void stream_tile(DirectShape& shape, int tile_h, int tile_w);
