@@ -36,6 +36,28 @@ layers = [
 ]
 )";
 
+// Tiles of the first convolution that do not hang over its outputs: with its moments, of blocks of one tile and of two.
+constexpr const char* stem = R"(name = "stem"
+input = [32, 32, 3]
+init = "kaiming_normal"
+layers = [
+  { conv2d = 64, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { max_pool = 3, stride = 2, padding = 1 },
+  { conv2d = 32, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { global_avg_pool = true },
+  { linear = 4 },
+]
+)";
+constexpr const char* stem_without_pool = R"(name = "stem-without-pool"
+input = [64, 64, 3]
+init = "kaiming_normal"
+layers = [
+  { conv2d = 24, kernel = 7, stride = 2, padding = 3, batch_norm = true, activation = "relu" },
+  { global_avg_pool = true },
+  { linear = 4 },
+]
+)";
+
 class NormClaims : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -46,6 +68,20 @@ class NormClaims : public testing::TestWithParam<const char*> {
     job_.recipe.learning_rate = 0.02;
   }
   test::Training training(Claims claims) { return test::Training(job_, {.backend = backend_.get(), .claims = claims}); }
+
+  void use(const char* text, int64_t batch) {
+    const test::Job before = std::move(job_);
+    job_ = test::job_of(model::parse_network(text, "norms.toml"), batch);
+    job_.images = batch;
+    job_.precision = before.precision;
+    job_.recipe.learning_rate = before.recipe.learning_rate;
+  }
+  void expect_results_of_parts() {
+    test::Training with = training(Claims::on), without = training(Claims::off);
+    const double tolerance = job_.precision.has_working_copies() ? 0.01 : 1e-6;
+    EXPECT_LT(test::largest_difference(with.steps(4), without.steps(4)), tolerance);
+    EXPECT_LT(test::largest_difference(with.weights(), without.weights()), tolerance);
+  }
 
   std::unique_ptr<Backend> backend_;
   test::Job job_ = test::job_of(model::parse_network(network, "norms.toml"), 24);
@@ -75,11 +111,25 @@ TEST_P(NormClaims, TakeEveryNormWithWhatIsAroundIt) {
   EXPECT_EQ(count(plan, [](const Step& step) { return step.what == "two batch_norm_backward"; }), on_tensor_cores ? 1 : 0);
 }
 
-TEST_P(NormClaims, GiveTheResultsOfTheirParts) {
-  test::Training with = training(Claims::on), without = training(Claims::off);
-  const double tolerance = job_.precision.has_working_copies() ? 0.01 : 1e-6;
-  EXPECT_LT(test::largest_difference(with.steps(4), without.steps(4)), tolerance);
-  EXPECT_LT(test::largest_difference(with.weights(), without.weights()), tolerance);
+TEST_P(NormClaims, TakeTheFirstConvolutionWithItsMoments) {
+  const bool on_tensor_cores = job_.precision.has_working_copies();
+  const auto is = [](std::string_view what) { return [what](const Step& step) { return step.what == what; }; };
+  use(stem, 80);
+  const test::Training pooled = training(Claims::on);
+  EXPECT_EQ(count(pooled.session.plan(0), is("conv2d+batch_norm+relu+max_pool")), on_tensor_cores ? 1 : 0);
+  EXPECT_EQ(count(pooled.session.plan(0), is("batch_norm+relu+max_pool")), on_tensor_cores ? 0 : 1);
+  use(stem_without_pool, 150);
+  const test::Training alone = training(Claims::on);
+  EXPECT_EQ(count(alone.session.plan(0), is("conv2d+batch_norm+relu")), on_tensor_cores ? 1 : 0);
+}
+
+TEST_P(NormClaims, GiveTheResultsOfTheirParts) { expect_results_of_parts(); }
+
+TEST_P(NormClaims, GiveTheResultsOfTheirPartsFromTheFirstConvolutionOn) {
+  use(stem, 80);
+  expect_results_of_parts();
+  use(stem_without_pool, 150);
+  expect_results_of_parts();
 }
 
 TEST_P(NormClaims, GiveTheSameBitsAgain) {

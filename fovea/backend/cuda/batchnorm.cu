@@ -3,8 +3,8 @@
 #include "fovea/backend/cuda/activate.cuh"
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
+#include "fovea/backend/cuda/convolution_moments.h"
 #include "fovea/backend/cuda/norm_rows.cuh"
-#include "fovea/backend/cuda/tensor_product.h"
 
 #include <array>
 #include <limits>
@@ -276,37 +276,6 @@ KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail) {
 
 namespace {
 
-// A convolution that leaves the moments of its outputs, tile by tile, in the workspace, and their mean and variance.
-class ConvolutionAndMoments {
- public:
-  ConvolutionAndMoments(MomentsOfTiles tiles, const BatchNormForward& norm)
-      : convolution_(std::move(tiles.kernel)), deal_(tiles.deal), norm_(norm) {}
-
-  std::string algorithm() const { return convolution_->algorithm() + ", moments of " + std::to_string(deal_.parts) + " parts"; }
-  size_t workspace_bytes() const { return bytes_of_parts(deal_, norm_.c); }
-  // in: x w   out: y of the norm, mean variance, y of the convolution
-  void bind(std::span<const Tensor> in, std::span<const Tensor> out, void* workspace) {
-    workspace_ = workspace;
-    const Tensor moments = {workspace, DType::f32, {deal_.parts, 2, norm_.c}};
-    convolution_->bind({{in[0], in[1]}, {out[3], moments}}, nullptr);
-    of_norm_ = {{out[3]}, {out[0], out[1], out[2]}};
-  }
-  void run(Stream& stream) {
-    convolution_->run(stream);
-    const Launch launch = {handle_of(stream), workspace_};
-    launch_merge_moments(deal_, static_cast<int>(norm_.c), launch.floats(), of_norm_, launch);
-  }
-  const BatchNormForward& norm() const { return norm_; }
-  const Buffers& of_norm() const { return of_norm_; }
-
- private:
-  KernelPtr convolution_;
-  Deal deal_;
-  BatchNormForward norm_;
-  Buffers of_norm_;  // in: what is normalised   out: y mean variance
-  void* workspace_ = nullptr;
-};
-
 template <class T>
 class ConvolutionAndNorm final : public Kernel {
  public:
@@ -368,17 +337,10 @@ class ConvolutionsAndNorms final : public Kernel {
   std::array<Buffers, 2> norms_;
 };
 
-std::optional<ConvolutionAndMoments> with_moments(const Conv2dForward& conv2d, const BatchNormForward& norm) {
-  MomentsOfTiles tiles = on_tensor_cores_with_moments(conv2d);
-  if (tiles.kernel == nullptr) return std::nullopt;
-  require_countable(norm, tiles.deal.parts * 2 * norm.c);
-  return ConvolutionAndMoments(std::move(tiles), norm);
-}
-
 }  // namespace
 
 KernelPtr conv2d_with_batch_norm(const Conv2dForward& conv2d, const BatchNormForward& norm, const NormTail& tail) {
-  std::optional<ConvolutionAndMoments> convolution = with_moments(conv2d, norm);
+  std::optional<ConvolutionAndMoments> convolution = convolution_and_moments(conv2d, norm);
   if (!convolution) return nullptr;
   return with_values(require_values(norm),
                      [&]<class T>(T) -> KernelPtr { return std::make_unique<ConvolutionAndNorm<T>>(std::move(*convolution), tail); });
@@ -386,7 +348,8 @@ KernelPtr conv2d_with_batch_norm(const Conv2dForward& conv2d, const BatchNormFor
 
 KernelPtr two_conv2d_with_batch_norm(const NormedConv2d& first, const NormedConv2d& second, std::optional<Activation> activation) {
   if (activation && *activation != Activation::relu) return nullptr;
-  std::optional<ConvolutionAndMoments> one = with_moments(first.conv2d, first.norm), other = with_moments(second.conv2d, second.norm);
+  std::optional<ConvolutionAndMoments> one = convolution_and_moments(first.conv2d, first.norm),
+                                       other = convolution_and_moments(second.conv2d, second.norm);
   if (!one || !other) return nullptr;
   const Floor finish = activation ? Floor{0} : no_floor;
   return with_values(require_values(first.norm), [&]<class T>(T) -> KernelPtr {

@@ -2,6 +2,7 @@
 // 112 x 64 in bf16 on an H100: 640 us one after the other.
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/claims.h"
+#include "fovea/backend/cuda/convolution_moments.h"
 #include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/norm_rows.cuh"
@@ -157,24 +158,69 @@ void launch(const PoolShape& shape, const Normal& normal, const Buffers& buffers
   check_launch("normalise_and_pool");
 }
 
+// in: x scale shift   out: y of the pooling, mean variance argmax
+template <class T>
+void launch_second_pass(const PoolShape& shape, float epsilon, const Buffers& buffers, cudaStream_t stream) {
+  const Normal normal = {input(buffers, 1), input(buffers, 2), output(buffers, 1), output(buffers, 2), epsilon};
+  if (shape.window.r == 2)
+    launch<2, T>(shape, normal, buffers, stream);
+  else
+    launch<3, T>(shape, normal, buffers, stream);
+}
+
+bool can_be_pooled(const PoolShape& shape) {
+  constexpr int64_t most_lines = 65535;  // of a grid
+  return has_cells(shape) && shape.window.pad_top < shape.window.r && shape.n * ceil_of(shape.p(), lines_per_thread) <= most_lines;
+}
+
+// The moments by the convolution in front.
+template <class T>
+class ConvolutionNormAndPool final : public Kernel {
+ public:
+  ConvolutionNormAndPool(ConvolutionAndMoments convolution, const PoolShape& pool)
+      : Kernel("cuda"), convolution_(std::move(convolution)), pool_(pool) {}
+
+  std::string algorithm() const override { return convolution_.algorithm() + "; pooled in the second pass"; }
+  size_t workspace_bytes() const override { return convolution_.workspace_bytes(); }
+  void bind(Buffers buffers, void* workspace) override {
+    const std::span<const Tensor> in(buffers.in), out(buffers.out);
+    const std::vector<Tensor> of_convolution = {out[0], out[1], out[2], out[4]};
+    convolution_.bind(in.first(2), of_convolution, workspace);
+    norm_ = {{out[4], in[2], in[3]}, {out[0], out[1], out[2], out[3]}};
+  }
+  void run(Stream& stream) override {
+    convolution_.run(stream);
+    launch_second_pass<T>(pool_, convolution_.norm().epsilon, norm_, handle_of(stream));
+  }
+
+ private:
+  ConvolutionAndMoments convolution_;
+  PoolShape pool_;
+  Buffers norm_;
+};
+
 }  // namespace
 
 KernelPtr batch_norm_with_pool(const BatchNormForward& op, const MaxPoolForward& pool) {
   const PoolShape& shape = pool.shape;
-  constexpr int64_t most_lines = 65535;  // of a grid
-  if (!has_cells(shape) || shape.window.pad_top >= shape.window.r || shape.n * ceil_of(shape.p(), lines_per_thread) > most_lines)
-    return nullptr;
+  if (!can_be_pooled(shape)) return nullptr;
   return with_values(require_values(op), [&]<class T>(T) -> KernelPtr {
     if (op.c % most_abreast<T> != 0) return nullptr;
     const auto run = [shape](const BatchNormForward& o, const Buffers& buffers, const Launch& launch) {
       launch_moments(o, buffers, launch);
-      const Normal normal = {input(buffers, 1), input(buffers, 2), output(buffers, 1), output(buffers, 2), o.epsilon};
-      if (shape.window.r == 2)
-        cuda::launch<2, T>(shape, normal, buffers, launch.stream);
-      else
-        cuda::launch<3, T>(shape, normal, buffers, launch.stream);
+      launch_second_pass<T>(shape, o.epsilon, buffers, launch.stream);
     };
     return kernel("pooled in the second pass", op, run, bytes_of_moments(op));
+  });
+}
+
+KernelPtr conv2d_with_batch_norm_and_pool(const NormedConv2d& normed, const MaxPoolForward& pool) {
+  if (!can_be_pooled(pool.shape)) return nullptr;
+  return with_values(require_values(normed.norm), [&]<class T>(T) -> KernelPtr {
+    if (normed.norm.c % most_abreast<T> != 0) return nullptr;
+    std::optional<ConvolutionAndMoments> convolution = convolution_and_moments(normed.conv2d, normed.norm);
+    if (!convolution) return nullptr;
+    return std::make_unique<ConvolutionNormAndPool<T>>(std::move(*convolution), pool.shape);
   });
 }
 

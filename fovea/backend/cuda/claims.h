@@ -47,6 +47,9 @@ struct NormedConv2d {
   const BatchNormForward& norm;
 };
 KernelPtr two_conv2d_with_batch_norm(const NormedConv2d& first, const NormedConv2d& second, std::optional<Activation> activation);
+// With relu and the pooling behind that; nullptr where it has none of these windows, or the convolution does not leave the moments.
+// in: x w scale shift   out: y of the pooling, mean variance argmax, and what is normalised
+KernelPtr conv2d_with_batch_norm_and_pool(const NormedConv2d& normed, const MaxPoolForward& pool);
 // in: x scale shift mean variance [added]   out: y
 KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail);
 // The gradient through the activation behind a norm, and through the norm.

@@ -88,7 +88,7 @@ __device__ inline void load_bias(const DirectShape& shape, const DirectOutput& o
 template <class T, int matrices, int columns>
 __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_constant__ DirectShape shape, const uint16_t* x,
                                                                   const uint16_t* w, const __grid_constant__ DirectOutput out) {
-  using Ending = DirectEnding<T, columns>;
+  using Ending = DirectEnding<T, columns, Aside::totals>;
   extern __shared__ __align__(128) unsigned char shared[];
   unsigned char *filters = shared, *image = filters + shape.filter_bytes(), *staging = image + shape.image_bytes();
   int* offsets = reinterpret_cast<int*>(staging + direct_warps * Ending::staging_bytes);
@@ -116,11 +116,11 @@ __global__ void __launch_bounds__(direct_threads, 2) direct_tiles(const __grid_c
   store_totals<columns>(shape, out.totals, ending.totals, reinterpret_cast<float*>(staging));
 }
 
-// As direct_tiles, folded.
-template <class T, int matrices, int columns>
+// As direct_tiles, folded. With moments no tile hangs over the edge.
+template <class T, int matrices, int columns, Aside aside>
 __global__ void __launch_bounds__(direct_threads, 2) direct_folded(const __grid_constant__ DirectShape shape, const uint16_t* x,
                                                                    const uint16_t* w, const __grid_constant__ DirectOutput out) {
-  using Ending = DirectEnding<T, columns>;
+  using Ending = DirectEnding<T, columns, aside>;
   extern __shared__ __align__(128) unsigned char shared[];
   unsigned char *filters = shared, *image = filters + shape.filter_bytes(), *raw = image + shape.image_bytes();
   unsigned char* staging = raw + shape.raw_tile_bytes();
@@ -132,17 +132,22 @@ __global__ void __launch_bounds__(direct_threads, 2) direct_folded(const __grid_
   write_offsets(shape, offsets);
   load_bias(shape, out, columns * 8, bias);
   constexpr int per_warp = matrices * matrix_pixels;
+  const int first = warp * per_warp, pixels = shape.tile_h * shape.tile_w;
   Ending ending = {shape, out, bias, staging + warp * Ending::staging_bytes};
   for (int tile = static_cast<int>(blockIdx.x); tile < shape.tiles; tile += static_cast<int>(gridDim.x)) {
     const TilePlace place(shape, tile);
     tiles.wait();
     tiles.fold_tile(tile, place);
-    for (int first = warp * per_warp; first < shape.tile_h * shape.tile_w; first += direct_warps * per_warp) {
-      float d[matrices][columns][4] = {};
-      multiply_tile<T, matrices, columns, 0>(shape, first, shared_address(image), shared_address(filters), offsets, d);
-      ending.store(place, first, d);
-    }
+    if (first >= pixels) continue;
+    float d[matrices][columns][4] = {};
+    multiply_tile<T, matrices, columns, 0>(shape, first, shared_address(image), shared_address(filters), offsets, d);
+    if (aside == Aside::moments && tile == static_cast<int>(blockIdx.x)) ending.begin_moments(d[0]);
+    ending.store(place, first, d);
   }
+  if (aside != Aside::moments) return;
+  __syncthreads();
+  const int own_tiles = (shape.tiles - static_cast<int>(blockIdx.x) + static_cast<int>(gridDim.x) - 1) / static_cast<int>(gridDim.x);
+  store_moments<T, columns>(shape, out.moments, ending.moments, pixels / per_warp, own_tiles * per_warp, reinterpret_cast<float*>(staging));
 }
 
 // As direct_tiles, where the copy engine fetches the tiles: each warp has one piece of every tile and no warp waits for another but the
@@ -151,7 +156,7 @@ template <class T, int matrices, int columns, int pattern>
 __global__ void __launch_bounds__(direct_threads, 2)
     direct_stream(const __grid_constant__ CUtensorMap images, const __grid_constant__ DirectShape shape, const uint16_t* w,
                   const __grid_constant__ DirectOutput out) {
-  using Ending = DirectEnding<T, columns>;
+  using Ending = DirectEnding<T, columns, Aside::totals>;
   extern __shared__ unsigned char slots[];
   if (first_pattern(slots) != slots) __trap();  // nothing else is in shared memory: it begins where a pattern may
   const int slot_bytes = shape.slot_bytes();
@@ -227,8 +232,13 @@ class DirectKernel final : public Kernel {
             .bias = ends_.bias ? input(buffers, 2) : nullptr,
             .relu = ends_.relu,
             .relu_y = ends_.relu_behind ? buffers.in[2].data : nullptr,
-            .totals = ends_.totals ? output(buffers, 1) : nullptr};
+            .totals = ends_.totals ? output(buffers, 1) : nullptr,
+            .moments = ends_.moments ? output(buffers, 1) : nullptr};
   }
+  // How tiles of the same size are dealt out.
+  Deal deal() const { return {.rows = int64_t{shape_.n} * shape_.p * shape_.q, .lines = shape_.tile_h * shape_.tile_w, .parts = blocks()}; }
+  bool has_whole_tiles() const { return shape_.p % shape_.tile_h == 0 && shape_.q % shape_.tile_w == 0; }
+  bool is_folded() const { return shape_.folded; }
   int blocks() const {
     const int bytes = shared_bytes_of(shape_);
     return std::min(shape_.tiles, planned_multiprocessors * std::clamp(shared_bytes_per_sm / (bytes + 1024), 1, 2));
@@ -252,8 +262,10 @@ class DirectKernel final : public Kernel {
   void launch_columns(cudaStream_t stream) {
     switch (shape_.pattern) {
       case 0:
-        return launch_kernel(shape_.folded ? direct_folded<T, matrices, columns> : direct_tiles<T, matrices, columns>, stream, shape_, x_,
-                             w_, out_);
+        return launch_kernel(!shape_.folded  ? direct_tiles<T, matrices, columns>
+                             : ends_.moments ? direct_folded<T, matrices, columns, Aside::moments>
+                                             : direct_folded<T, matrices, columns, Aside::nothing>,
+                             stream, shape_, x_, w_, out_);
       case 32:
         return launch_kernel(direct_stream<T, matrices, columns, 32>, stream, images_, shape_, w_, out_);
       case 64:
@@ -401,6 +413,14 @@ bool suits_direct(const Conv2dShape& shape, const Types& types) {
 KernelPtr direct_on_tensor_cores(const Conv2dForward& op, const Ends& ends) {
   if (!suits_direct(op.shape, op.types) || !has_few_channels(op.shape)) return nullptr;
   return direct_kernel(op.shape, false, op.types.x, ends);
+}
+
+MomentsOfTiles direct_with_moments(const Conv2dForward& op) {
+  if (!suits_direct(op.shape, op.types) || !has_few_channels(op.shape)) return {};
+  std::unique_ptr<DirectKernel> kernel = direct_kernel(op.shape, false, op.types.x, {.moments = true});
+  if (kernel == nullptr || !kernel->is_folded() || !kernel->has_whole_tiles()) return {};
+  const Deal deal = kernel->deal();
+  return {std::move(kernel), deal};
 }
 
 namespace {

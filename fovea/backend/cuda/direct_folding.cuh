@@ -66,7 +66,7 @@ __device__ inline void fold(const DirectShape& shape, const TilePlace& place, co
 }
 
 // One tile after another: each is folded when its lines are there, and those of the next are then on their way. No thread may be reading
-// the image of the tile before when all have come to `waiting`.
+// the image of the tile before when all have come to `wait`.
 class FoldedTiles {
  public:
   __device__ FoldedTiles(const DirectShape& shape, const uint16_t* x, unsigned char* raw, unsigned char* image)

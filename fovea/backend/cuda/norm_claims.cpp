@@ -163,23 +163,43 @@ bool is_read_by_pooling_alone(const Neighbours& around, const Node& norm, const 
   return false;
 }
 
+// Whether node `first` and the next two are batch_norm relu max_pool, of which nothing is read but what the pooling gives.
+bool are_norm_and_pool(const Neighbours& around, size_t first) {
+  const ActivationForward* relu = at<ActivationForward>(around, first + 1);
+  if (at<BatchNormForward>(around, first) == nullptr || relu == nullptr || at<MaxPoolForward>(around, first + 2) == nullptr ||
+      relu->activation != Activation::relu)
+    return false;
+  const Node &norm = around.nodes[first], &second = around.nodes[first + 1], &pool = around.nodes[first + 2];
+  return second.in[0] == norm.out[0] && is_read_once(around, norm.out[0]) && pool.in[0] == second.out[0] &&
+         is_read_by_pooling_alone(around, norm, pool);
+}
+
 // batch_norm relu max_pool
 std::optional<Claim> norm_with_pool(const Neighbours& around) {
-  const BatchNormForward* norm = at<BatchNormForward>(around, 0);
-  const ActivationForward* relu = at<ActivationForward>(around, 1);
-  const MaxPoolForward* pool = at<MaxPoolForward>(around, 2);
-  if (norm == nullptr || relu == nullptr || pool == nullptr || relu->activation != Activation::relu) return std::nullopt;
-  const Node &first = around.nodes[0], &second = around.nodes[1], &third = around.nodes[2];
-  if (second.in[0] != first.out[0] || !is_read_once(around, first.out[0]) || third.in[0] != second.out[0] ||
-      !is_read_by_pooling_alone(around, first, third))
-    return std::nullopt;
-  KernelPtr kernel = batch_norm_with_pool(*norm, *pool);
+  if (!are_norm_and_pool(around, 0)) return std::nullopt;
+  const Node &norm = around.nodes[0], &pool = around.nodes[2];
+  KernelPtr kernel = batch_norm_with_pool(*at<BatchNormForward>(around, 0), *at<MaxPoolForward>(around, 2));
   if (kernel == nullptr) return std::nullopt;
   return Claim{.nodes = 3,
                .name = "batch_norm+relu+max_pool",
                .kernel = std::move(kernel),
-               .in = first.in,
-               .out = {third.out[0], first.out[1], first.out[2], third.out[1]}};
+               .in = norm.in,
+               .out = {pool.out[0], norm.out[1], norm.out[2], pool.out[1]}};
+}
+
+// conv2d batch_norm relu max_pool
+std::optional<Claim> conv2d_with_norm_and_pool(const Neighbours& around) {
+  const Conv2dForward* conv2d = at<Conv2dForward>(around, 0);
+  if (conv2d == nullptr || !are_norm_and_pool(around, 1)) return std::nullopt;
+  const Node &first = around.nodes[0], &norm = around.nodes[1], &pool = around.nodes[3];
+  if (norm.in[0] != first.out[0]) return std::nullopt;
+  KernelPtr kernel = conv2d_with_batch_norm_and_pool({*conv2d, *at<BatchNormForward>(around, 1)}, *at<MaxPoolForward>(around, 3));
+  if (kernel == nullptr) return std::nullopt;
+  return Claim{.nodes = 4,
+               .name = "conv2d+batch_norm+relu+max_pool",
+               .kernel = std::move(kernel),
+               .in = {first.in[0], first.in[1], norm.in[1], norm.in[2]},
+               .out = {pool.out[0], norm.out[1], norm.out[2], pool.out[1], first.out[0]}};
 }
 
 // Whether a value that is written again by the first node is read by the second one and by none behind it.
@@ -218,6 +238,7 @@ std::optional<Claim> data_gradient_with_relu(const Neighbours& around) {
 
 std::optional<Claim> norm_claim(const Neighbours& around) {
   if (std::optional<Claim> claim = two_conv2d_with_norm(around)) return claim;
+  if (std::optional<Claim> claim = conv2d_with_norm_and_pool(around)) return claim;
   if (std::optional<Claim> claim = conv2d_with_norm(around)) return claim;
   if (std::optional<Claim> claim = norm_with_pool(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;

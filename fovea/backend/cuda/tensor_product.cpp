@@ -140,6 +140,7 @@ KernelPtr on_tensor_cores_with_bias(const Conv2dForward& op, std::optional<Activ
   return packed_on_tensor_cores(op, ends);
 }
 MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward& op) {
+  if (MomentsOfTiles direct = direct_with_moments(op); direct.kernel != nullptr) return direct;
   if (!suits_tensor_cores(op.shape, op.types) || direct_on_tensor_cores(op, {})) return {};
   const PatchProduct product = forward_product(op.shape);
   const std::optional<Deal> deal = whole_tiles(product, {.moments = true});

@@ -49,7 +49,7 @@ struct Ends {
   Into into = Into::overwrite;
   bool bias = false, relu = false;  // the bias is input 2
   bool relu_behind = false;         // sums become the gradient of relu: input 2 is what it gave, input 3 what they are added to, if at all
-  bool moments = false;             // output 1, as whole_tiles deals out the pixels; of patch_kernel alone
+  bool moments = false;             // output 1, as whole_tiles deals out the pixels, or direct_with_moments
   bool totals = false;              // output 1: sums of what is written, over parts of the pixels; with relu_behind
 };
 
@@ -83,6 +83,7 @@ struct MomentsOfTiles {
   Deal deal;
 };
 MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward& op);
+MomentsOfTiles direct_with_moments(const Conv2dForward& op);
 // The gradient that is complete with this one, through the relu in front of it. in: dy w, y of relu, the gradient so far   out: dx of relu
 KernelPtr on_tensor_cores_with_relu(const Conv2dBackwardData& op);
 // The gradient through the relu in front of it, and its sums over parts of the pixels. in: dy w, y of relu   out: dx of relu, (parts, c)
