@@ -40,7 +40,7 @@ class Kernel {
   virtual size_t workspace_bytes() const { return 0; }
   virtual Layout input_layout(size_t) const { return {}; }  // what the kernel wishes, by position
   virtual Layout output_layout(size_t) const { return {}; }
-  virtual void bind(Buffers buffers, void* workspace) = 0;  // once, with memory aligned to 256 bytes
+  virtual void bind(Buffers buffers, void* workspace) = 0;  // memory aligned to 256 bytes; on the host again where it has moved
   virtual void run(Stream& stream) = 0;                     // no allocation, no synchronisation, no decision
 
  private:

@@ -9,9 +9,9 @@
 #include "fovea/base/file.h"
 #include "fovea/base/stop_signal.h"
 #include "fovea/cli/commands.h"
+#include "fovea/cli/compare_folder.h"
 #include "fovea/cli/progress.h"
 #include "fovea/cli/recipe_flags.h"
-#include "fovea/report/report.h"
 #include "fovea/study/compare.h"
 
 namespace fovea::cli {
@@ -26,7 +26,7 @@ Examples:
   fovea compare --data cifar10:DIR --model cifar_cnn --batch 32 --steps 100      speed alone
   fovea compare lenet5_digits --backends eigen,openmp --threads 1,2,4 --batch 32,64,1024
   fovea compare --data mnist:DIR --model lenet5 --epochs 12 --target-accuracy 0.99 --seeds 3
-  fovea compare recipes/reports/4_lenet5.toml                          a table of a report, with its sweeps
+  fovea compare 4_lenet5                                               a table of a report, with its sweeps
 
 Every row starts with the same weights and sees the same batches in the same order. The rows take turns, in rounds, so that a
 change of the machine's speed meets all. Speed-ups come with a 95 % interval; where it holds 1 there is no significant difference.
@@ -48,26 +48,14 @@ class Progress final : public study::CompareWatcher {
     if (quiet_ || !on_terminal_) return;
     fmt::print(stderr, "\rround {}/{}\x1b[K{}", done, std::max(done, expected), done == expected ? "\n" : "");
   }
+  void on_warning(const std::string& text) override {
+    if (!quiet_) fmt::print(stderr, "warning: {}\n", text);
+  }
   bool stop_requested() override { return stop_signal() != 0; }
 
  private:
   bool quiet_, on_terminal_;
 };
-
-// The folder that was named, or runs/compare-<n>.
-std::filesystem::path make_folder(const Arguments& arguments) {
-  std::filesystem::path folder = arguments.out;
-  for (int n = 1; folder.empty() || (arguments.out.empty() && is_there(folder)); ++n)
-    folder = std::filesystem::path("runs") / fmt::format("compare-{}", n);
-  if (is_there(folder / "result.json") && !arguments.overwrite)
-    throw Error(ErrorId::folder_holds_a_run, fmt::format("the folder `{}` holds a comparison or a run already", folder.string()))
-        .help("name another --out, or give --overwrite to replace it");
-  std::error_code failure;
-  std::filesystem::remove(folder / "result.json", failure);  // until there is a new one, the folder holds none
-  std::filesystem::create_directories(folder, failure);
-  if (failure) throw Error(ErrorId::cannot_write, fmt::format("cannot make the folder `{}`: {}", folder.string(), failure.message()));
-  return folder;
-}
 
 void end(const study::Comparison& comparison, const std::filesystem::path& folder) {
   if (comparison.interrupted)
@@ -90,11 +78,14 @@ void compare(Arguments arguments, std::vector<std::string> command) {
   take_stop_signals();
   study::CompareSettings settings = study::read_comparison(arguments.flags);
   settings.command = std::move(command);
-  const std::filesystem::path folder = make_folder(arguments);
+  const CompareFolder made(arguments.out, arguments.overwrite ? Earlier::replaced : Earlier::refused);
+  const std::filesystem::path& folder = made.path();
+  const report::RunLogs logs = arguments.log.empty() ? report::RunLogs::none : report::RunLogs::mlperf;
   Progress progress(arguments.quiet ? Output::quiet : Output::people);
   const study::Comparison comparison = study::compare(settings, folder, progress);
   replace_file(folder / "result.json", json_of(comparison));
-  report::write_report(folder, arguments.log.empty() ? report::RunLogs::none : report::RunLogs::mlperf);
+  report::write_report(folder, logs);
+  made.remove_leftovers(settings, logs);
   if (!arguments.quiet) {
     fmt::print("{}\nthe report is {}\n", report::comparison_table(report::read_comparison(folder), report::Style::markdown),
                (folder / "report.html").string());

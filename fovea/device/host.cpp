@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <random>
 
 #include "fovea/base/clock.h"
 #include "fovea/base/error.h"
@@ -14,6 +15,8 @@ namespace fovea {
 namespace {
 
 constexpr size_t alignment = 256;
+constexpr size_t page = 4096;
+constexpr size_t places = 256;  // `alignment` bytes apart, where a large block may begin: over 64 KiB, a way of usual caches
 
 class HostStream final : public Stream {
  public:
@@ -22,23 +25,24 @@ class HostStream final : public Stream {
 
 class HostMemory final : public Memory {
  public:
-  explicit HostMemory(size_t bytes) : bytes_(bytes), data_(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)) {
-    if (data_ == nullptr && bytes > 0) {
+  // `in_front`: bytes of the block that are not used.
+  HostMemory(size_t bytes, size_t in_front) : bytes_(bytes), in_front_(in_front) {
+    if (::posix_memalign(&block_, in_front + bytes < page ? alignment : page, in_front + bytes) != 0 && bytes > 0) {
       throw Error(ErrorId::no_memory_for_plan,
                   fmt::format("cannot allocate {:.2f} GiB of host memory; {:.2f} GiB are free", static_cast<double>(bytes) / (1 << 30),
                               static_cast<double>(free_memory_bytes()) / (1 << 30)))
           .help("use a smaller batch or a smaller network");
     }
   }
-  ~HostMemory() override { std::free(data_); }
+  ~HostMemory() override { std::free(block_); }
   HostMemory(const HostMemory&) = delete;
   HostMemory& operator=(const HostMemory&) = delete;
-  void* data() const override { return data_; }
+  void* data() const override { return static_cast<std::byte*>(block_) + in_front_; }
   size_t bytes() const override { return bytes_; }
 
  private:
-  size_t bytes_;
-  void* data_;
+  size_t bytes_, in_front_;
+  void* block_ = nullptr;
 };
 
 class BorrowedMemory final : public Memory {
@@ -58,7 +62,8 @@ class HostDevice final : public Device {
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<HostStream>(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override {
     ++allocations_;
-    return std::make_unique<HostMemory>(bytes);
+    const size_t place = random_() / 256 % places;
+    return std::make_unique<HostMemory>(bytes, bytes < page ? 0 : place * alignment);
   }
   std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream&) override { return std::make_unique<BorrowedMemory>(host); }
   void upload(void* to, const void* from, size_t bytes, Stream&) override { std::memcpy(to, from, bytes); }
@@ -68,6 +73,7 @@ class HostDevice final : public Device {
 
  private:
   int64_t allocations_ = 0;
+  std::minstd_rand random_;  // the same places in every process
 };
 
 }  // namespace

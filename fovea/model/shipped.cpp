@@ -12,10 +12,29 @@ namespace fovea::model {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// Those that texts of this kind may lie in, nearest first, and behind each the folders in it: recipes/, recipes/reports/.
+std::vector<fs::path> folders_of(const Shipped& shipped) {
+  std::vector<fs::path> folders;
+  for (const fs::path& folder : data_folders(shipped.kind)) {
+    std::vector<fs::path> within;
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
+      if (entry.is_directory(ignored)) within.push_back(entry.path());
+    std::sort(within.begin(), within.end());
+    folders.push_back(folder);
+    folders.insert(folders.end(), within.begin(), within.end());
+  }
+  return folders;
+}
+
+}  // namespace
+
 fs::path find_text(const Shipped& shipped, std::string_view name_or_path) {
   if (name_or_path.ends_with(".toml") || name_or_path.find('/') != std::string_view::npos) return name_or_path;
   std::string looked_in;
-  for (const fs::path& folder : data_folders(shipped.kind)) {
+  for (const fs::path& folder : folders_of(shipped)) {
     looked_in += (looked_in.empty() ? "" : ", ") + folder.string();
     const fs::path path = folder / fmt::format("{}.toml", name_or_path);
     std::error_code ignored;
@@ -29,7 +48,7 @@ fs::path find_text(const Shipped& shipped, std::string_view name_or_path) {
 
 std::vector<std::string> names_of(const Shipped& shipped) {
   std::vector<std::string> names;
-  for (const fs::path& folder : data_folders(shipped.kind)) {
+  for (const fs::path& folder : folders_of(shipped)) {
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
       if (entry.path().extension() == ".toml") names.push_back(entry.path().stem());

@@ -34,6 +34,16 @@ ArenaMemory::ArenaMemory(Device& device, const ArenaMemory& other, size_t activa
   base_[own] = static_cast<std::byte*>(memory_[own]->data());
 }
 
+ArenaMemory ArenaMemory::elsewhere(Device& device, Stream& stream) const {
+  ArenaMemory copy(bytes_);
+  for (size_t i = 0; i < arena_count; ++i) {
+    copy.memory_[i] = device.allocate(bytes_[i]);
+    copy.base_[i] = static_cast<std::byte*>(copy.memory_[i]->data());
+    device.upload(copy.base_[i], base_[i], bytes_[i], stream);
+  }
+  return copy;
+}
+
 size_t pack(std::vector<Lifetime>& lifetimes) {
   std::vector<size_t> order(lifetimes.size());
   std::iota(order.begin(), order.end(), size_t{0});

@@ -28,13 +28,17 @@ class ArenaMemory {
   ArenaMemory(Device& device, const ArenaBytes& bytes, Stream& stream);  // zeroed; throws Error (memory)
   // The arenas of `other`, which has to outlive them, but activations of its own.
   ArenaMemory(Device& device, const ArenaMemory& other, size_t activation_bytes);
+  // The same content at other addresses, where it is the memory of the host.
+  ArenaMemory elsewhere(Device& device, Stream& stream) const;
   std::byte* base(Arena arena) const { return base_[static_cast<size_t>(arena)]; }
   const ArenaBytes& bytes() const { return bytes_; }
 
  private:
+  explicit ArenaMemory(const ArenaBytes& bytes) : bytes_(bytes) {}
+
   ArenaBytes bytes_;
   std::array<std::unique_ptr<Memory>, arena_count> memory_;
-  std::array<std::byte*, arena_count> base_;
+  std::array<std::byte*, arena_count> base_{};
 };
 
 // A value that lives from step `first` to step `last`, both included, or the workspace of one step.

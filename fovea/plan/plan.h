@@ -47,7 +47,7 @@ class Plan {
   int64_t macs() const;
   size_t bytes_of(const Step& step) const;  // read and written
 
-  void bind(const ArenaMemory& memory, const DeviceImages& images);  // once
+  void bind(const ArenaMemory& memory, const DeviceImages& images);  // again where the memory has moved
   Tensor tensor(graph::ValueId id) const;                            // after bind
   Tensor tensor(std::string_view name) const;
 

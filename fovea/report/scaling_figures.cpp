@@ -7,6 +7,7 @@
 
 #include "fovea/report/figures.h"
 #include "fovea/report/numbers.h"
+#include "fovea/report/ranking.h"
 
 namespace fovea::report {
 namespace {
@@ -53,14 +54,15 @@ std::vector<Family> families_of(const Comparison& comparison, const Way& way) {
 
 bool has_speed(const ComparedRow& row) { return row.images_per_second.median && *row.images_per_second.median > 0; }
 
-void add_data(Figure& figure, const Family& family, double first_speed) {
+// `first`: that of the family with a speed that all its lines begin at.
+void add_data(Figure& figure, const Family& family, const ComparedRow& first) {
   for (const auto& [count, row] : family.rows) {
     const bool known = has_speed(*row);
     const std::string missing = row->status == Status::ran ? "not measured" : name_of(row->status);
     const std::string cells[] = {family.name,
                                  grouped(static_cast<double>(count), 0),
                                  known ? digits(*row->images_per_second.median) : missing,
-                                 known ? grouped(*row->images_per_second.median / first_speed, 2) : missing,
+                                 known ? grouped(lead_of(*row, first).ratio, 2) : missing,
                                  row->s_per_epoch.median ? digits(*row->s_per_epoch.median) : missing,
                                  row->status == Status::ran ? "" : row->reason};
     for (size_t column = 0; column < figure.data.size(); ++column) figure.data[column].cells.push_back(cells[column]);
@@ -68,7 +70,7 @@ void add_data(Figure& figure, const Family& family, double first_speed) {
 }
 
 Figure scaling_figure(const Comparison& comparison, const Way& way) {
-  Figure figure{way.id, way.title, "", "rows[].images_per_second", "", "", {}, {}};
+  Figure figure{way.id, way.title, "", "rows[].speedup, rows[].images_per_second", "", "", {}, {}};
   LineChart chart{
       way.x_title, "speed-up (times the speed at the left end)", way.growth, way.growth, way.growth == Growth::linear, {}, Marks::dots, {}};
   figure.data = {{"backend", Align::left, {}},   {way.x_title, Align::right, {}}, {"images/s", Align::right, {}},
@@ -76,15 +78,15 @@ Figure scaling_figure(const Comparison& comparison, const Way& way) {
   std::set<double> counts;
   for (const Family& family : families_of(comparison, way)) {
     Line line;
-    double first_speed = 0;
+    const ComparedRow* first = nullptr;
     for (const auto& [count, row] : family.rows) {
       if (!has_speed(*row)) continue;
-      if (line.points.empty()) first_speed = *row->images_per_second.median, line.series = place_of(comparison, *row);
-      line.points.push_back({static_cast<double>(count), *row->images_per_second.median / first_speed});
+      if (first == nullptr) first = row, line.series = place_of(comparison, *row);
+      line.points.push_back({static_cast<double>(count), lead_of(*row, *first).ratio});
     }
     if (line.points.size() < 2) continue;
     for (const Point& point : line.points) counts.insert(point.x);
-    add_data(figure, family, first_speed);
+    add_data(figure, family, *first);
     figure.legend.push_back({family.name, line.series, Line::Kind::measured});
     chart.lines.push_back(std::move(line));
   }

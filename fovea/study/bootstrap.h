@@ -24,8 +24,8 @@ std::optional<Interval> median_interval(std::span<const double> values);
 
 enum class Verdict : uint8_t { faster, slower, no_significant_difference };
 
-// Two trainings of the same plan in one process differ by up to this much, for good, by where their memory lies: every interval of a ratio
-// is wider by as much.
+// Two trainings of the same plan in one process differ by as much for good where their memory does not move, and of noise that lasts for
+// many rounds the intervals do not know enough: every interval of a ratio is wider by this share.
 inline constexpr double placement_share = 0.01;
 
 struct Ratio {

@@ -21,6 +21,7 @@ class CompareWatcher {
   virtual ~CompareWatcher() = default;
   virtual void on_stage(const std::string&) {}     // "seed 1: eigen-t1-fp32-b64, openmp-t2-fp32-b64"
   virtual void on_round(int64_t, int64_t) {}       // done, expected
+  virtual void on_warning(const std::string&) {}   // "eigen-t1-fp32-b64: ..."; it is in the notes, too
   virtual bool stop_requested() { return false; }  // asked after every step: what is done by then is reported
   // In the place of the backend that a row names; nullptr: that one. Tests plant theirs here.
   virtual std::unique_ptr<Backend> backend_of(const Entry&) { return nullptr; }

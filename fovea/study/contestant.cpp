@@ -1,5 +1,7 @@
 #include "fovea/study/contestant.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "fovea/base/error.h"
@@ -11,6 +13,8 @@ namespace {
 constexpr double warm_up_seconds = 0.05, warm_up_share = 0.1;  // of the training, whichever ends it first
 constexpr double settling_share = 0.1;                         // of a turn: caches, clocks and threads are still those of the row before
 constexpr double steps_that_settle = 0.05;                     // seconds: so long a step needs no other one in front of it
+
+constexpr size_t most_moved = 256 << 20;  // bytes: more have many places at once
 
 // Images by their label and by what the model takes them for.
 std::vector<std::vector<int64_t>> confusion_of(const train::SavedModel& model, const data::Images& images, const train::RunOn& where) {
@@ -46,7 +50,14 @@ class Contestant::Watcher final : public train::Callbacks {
     epochs.push_back(record);
   }
   void on_note(const train::Note& note) override {
-    if (note.kind == train::Note::Kind::warning) findings_.warnings.push_back(note.text);
+    if (note.kind == train::Note::Kind::warning) warn(note.text);
+  }
+  // Once, not with every seed.
+  void warn(const std::string& text) {
+    std::vector<std::string>& known = findings_.warnings;
+    if (std::find(known.begin(), known.end(), text) != known.end()) return;
+    known.push_back(text);
+    above_.on_warning(fmt::format("{}: {}", findings_.entry.id, text));
   }
   bool stop_requested() override { return above_.stop_requested(); }
 
@@ -70,6 +81,9 @@ Contestant::Contestant(Findings& findings, const train::Recipe& recipe, train::S
   findings_.info = trainer().info();
   findings_.predicted_bytes = static_cast<double>(findings_.info.predicted_bytes);
   findings_.flops_per_step = 2 * static_cast<double>(trainer().macs_per_step());
+  if (const int64_t images = findings_.info.train_images; findings_.entry.batch > images)
+    watcher_->warn(fmt::format("batch {} is larger than the {} training images: its steps have {} images", findings_.entry.batch, images,
+                               findings_.info.batch));
   findings_.providers = trainer().steps_by_provider();
   findings_.bytes_per_step = static_cast<double>(trainer().bytes_per_step());
   SeedRun run;
@@ -167,7 +181,16 @@ void Contestant::train(Slice& slice, int64_t steps, int64_t settling) {
   }
 }
 
+// What a step takes depends on where its memory lies, by a percent and sometimes by ten, for as long as it lies there: so every turn has
+// another place, and rounds are a sample of places, too. (Curtsinger and Berger: "STABILIZER: statistically sound performance evaluation",
+// 2013.)
+void Contestant::move() {
+  const size_t bytes = trainer().arena_bytes();
+  if (on_host_ && bytes <= most_moved && 2 * bytes <= trainer().device().memory_status().free) trainer().relocate();
+}
+
 void Contestant::train_turn(int64_t round, int64_t steps) {
+  move();
   Slice slice;
   slice.round = round;
   train(slice, steps, settling_steps(steps));
@@ -176,6 +199,7 @@ void Contestant::train_turn(int64_t round, int64_t steps) {
 }
 
 void Contestant::speed_turn(int64_t round, int64_t steps) {
+  move();
   Slice slice;
   slice.round = round;
   watched([&] {

@@ -59,6 +59,7 @@ class Contestant {
   train::Trainer& trainer();
   void watched(const std::function<void()>& compute);
   void train(Slice& slice, int64_t steps, int64_t settling);
+  void move();
   void note(Slice slice);
   void finish();
   int64_t settling_steps(int64_t steps) const;

@@ -73,6 +73,14 @@ void Session::place() {
   }
 }
 
+void Session::relocate() {
+  for (const auto& recording : recordings_)
+    if (recording) throw Error(ExitCode::internal, "a recorded plan cannot be moved: it is replayed at its addresses");
+  auto other = std::make_unique<plan::ArenaMemory>(memory_->elsewhere(device_, *stream_));
+  other.swap(memory_);
+  for (size_t i = 0; i < plans_.size(); ++i) plans_[i].bind(*memory_, images_of_plan_[i]);
+}
+
 void Session::run(size_t plan) {
   if (recordings_[plan]) {
     recordings_[plan]->replay(*stream_);

@@ -140,6 +140,13 @@ double Trainer::time_steps(int64_t steps) {
   return seconds;
 }
 
+// Its allocations are no late ones: they take the place of others.
+void Trainer::relocate() {
+  const int64_t before = backend_->device().memory_status().allocations;
+  session_->relocate();
+  memory_at_second_step_.allocations += backend_->device().memory_status().allocations - before;
+}
+
 int64_t Trainer::macs_per_step() const { return session_->plan(training_plan).macs(); }
 
 std::map<std::string, int64_t> Trainer::steps_by_provider() const {

@@ -61,6 +61,10 @@ class Trainer {
   // them; seconds.
   double time_steps(int64_t steps);
 
+  // On the host: the same training goes on at other addresses. What a step takes depends on them.
+  void relocate();
+  size_t arena_bytes() const { return session_->arena_bytes(); }  // that are moved
+
   RunInfo info() const;
   int64_t macs_per_step() const;
   std::map<std::string, int64_t> steps_by_provider() const;  // of the plan of training: whose kernels run

@@ -25,6 +25,53 @@ TEST(CompareCommand, PrintsATableAndLeavesAResult) {
   EXPECT_EQ(program.run(tiny + "--epochs 1 --overwrite --quiet --backends eigen").out, "");
 }
 
+TEST(CompareCommand, OverwriteLeavesNothingOfRowsThatAreGoneAndNothingElseIsTouched) {
+  const Program program;
+  ASSERT_EQ(program.run(tiny + "--epochs 1 --backends eigen,openmp --threads 1 --log mlperf --quiet").code, 0);
+  const auto there = [&](const char* name) { return is_there(program.path(std::string("out/") + name)); };
+  for (const char* name : {"openmp-t1-fp32-b16/config.toml", "tensorboard/openmp-t1-fp32-b16", "mlperf/openmp-t1-fp32-b16-seed1.log"})
+    EXPECT_TRUE(there(name)) << name;
+  for (const char* name : {"of_mine", "reference-t1-fp32-b16", "tensorboard/of_mine"}) {
+    std::filesystem::create_directories(program.path(std::string("out/") + name));
+    program.plant(std::string("out/") + name + "/config.toml", "mine");
+  }
+  ASSERT_EQ(program.run(tiny + "--epochs 1 --backends eigen --seeds 2 --overwrite --quiet").code, 0);
+  for (const char* name : {"openmp-t1-fp32-b16", "eigen-t1-fp32-b16", "tensorboard/openmp-t1-fp32-b16", "mlperf"})
+    EXPECT_FALSE(there(name)) << name;
+  for (const char* name : {"eigen-t1-fp32-b16-seed1/config.toml", "eigen-t1-fp32-b16-seed2/config.toml", "tensorboard/eigen-t1-fp32-b16",
+                           "of_mine/config.toml", "reference-t1-fp32-b16/config.toml", "tensorboard/of_mine/config.toml"})
+    EXPECT_TRUE(there(name)) << name;
+  ASSERT_EQ(program.run(tiny + "--steps 5 --backends eigen --overwrite --quiet").code, 0);
+  EXPECT_FALSE(there("eigen-t1-fp32-b16-seed1")) << "speed alone has no runs";
+}
+
+// A record that was changed leads nowhere else.
+TEST(CompareCommand, OverwriteRemovesNothingOutsideTheFolder) {
+  const Program program;
+  ASSERT_EQ(program.run(tiny + "--epochs 1 --backends eigen --quiet").code, 0);
+  nlohmann::json json = nlohmann::json::parse(read_file(program.path("out/result.json")));
+  std::filesystem::create_directories(program.path("outside"));
+  program.plant("outside/config.toml", "mine");
+  program.plant("out/config.toml", "mine");
+  for (const char* id : {"../outside", ".", "..", "", "eigen-t1-fp32-b16/.."}) {
+    json["rows"][0]["id"] = id;
+    program.plant("out/result.json", json.dump());
+    ASSERT_EQ(program.run(tiny + "--steps 1 --backends eigen --overwrite --quiet").code, 0) << id;
+    EXPECT_TRUE(is_there(program.path("outside/config.toml"))) << id;
+    EXPECT_TRUE(is_there(program.path("out/config.toml"))) << id;
+  }
+  program.plant("out/result.json", "{");
+  EXPECT_EQ(program.run(tiny + "--steps 1 --backends eigen --overwrite --quiet").code, 0);
+}
+
+TEST(CompareCommand, WarnsOfABatchLargerThanTheData) {
+  const Program program;
+  const Ran ran = program.run(tiny + "--steps 1 --backends eigen --batch 512");
+  EXPECT_EQ(ran.code, 0) << ran.error;
+  EXPECT_TRUE(has(ran.error, "warning: eigen-t1-fp32-b512: batch 512 is larger than the 50 training images: its steps have 50 images"))
+      << ran.error;
+}
+
 TEST(CompareCommand, ExitCodes) {
   const Program program;
   EXPECT_EQ(program.run(tiny + "--backends no_such_backend").code, 5);

@@ -1,8 +1,11 @@
 // Every complaint about a network's text: its words, its place and its remedy.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "fovea/base/error.h"
 #include "fovea/model/network.h"
+#include "fovea/model/shipped.h"
 
 namespace fovea::model {
 namespace {
@@ -167,6 +170,15 @@ TEST(NetworkErrors, End) {
             "linear = 1 },`, or take the loss softmax_cross_entropy");
   EXPECT_EQ(complaint_about_layer("flatten = true", ""),
             "error[E0211]: the network has no weights to train\n  --> net.toml\n  help: add a conv2d or a linear layer");
+}
+
+TEST(Shipped, ATextIsFoundByNameAlsoInAFolderOfItsKind) {
+  EXPECT_EQ(find_text(shipped_recipes, "lenet5_digits"), "recipes/lenet5_digits.toml");
+  EXPECT_EQ(find_text(shipped_recipes, "4_lenet5"), "recipes/reports/4_lenet5.toml");
+  const std::vector<std::string> names = names_of(shipped_recipes);
+  for (const char* name : {"lenet5_digits", "4_lenet5"}) EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
+  const std::string said = complaint([] { find_text(shipped_recipes, "4_lenet"); });
+  EXPECT_NE(said.find("did you mean `4_lenet5`? known recipes: 1_imagenette, "), std::string::npos) << said;
 }
 
 TEST(NetworkErrors, UnknownNames) {

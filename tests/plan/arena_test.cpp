@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 
 #include "fovea/base/philox.h"
 
@@ -69,6 +71,24 @@ TEST(ArenaMemory, IsZeroedAndOneForAllPlans) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(base) % alignment, 0u);
     EXPECT_TRUE(std::all_of(base, base + bytes[static_cast<size_t>(arena)], [](std::byte byte) { return byte == std::byte{0}; }));
   }
+}
+
+TEST(ArenaMemory, ElsewhereHoldsTheSameAtOtherPlacesOfAPage) {
+  const std::unique_ptr<Device> device = make_host_device();
+  const std::unique_ptr<Stream> stream = device->make_stream();
+  const ArenaMemory memory(*device, {256, 0, 0, 0, 0, 10000, 256}, *stream);
+  constexpr std::string_view text = "what is there";
+  std::copy(text.begin(), text.end(), reinterpret_cast<char*>(memory.base(Arena::activations)) + 9000);
+  std::set<uintptr_t> places;
+  for (int i = 0; i < 100; ++i) {
+    const ArenaMemory other = memory.elsewhere(*device, *stream);
+    EXPECT_EQ(other.bytes(), memory.bytes());
+    EXPECT_NE(other.base(Arena::activations), memory.base(Arena::activations));
+    EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(other.base(Arena::activations)) + 9000, text.size()), text);
+    places.insert(reinterpret_cast<uintptr_t>(other.base(Arena::activations)) % 4096);
+  }
+  for (const uintptr_t place : places) EXPECT_EQ(place % alignment, 0u);
+  EXPECT_GE(places.size(), 12u) << "of 16";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "fovea/report/figures.h"
 #include "fovea/report/html.h"
 #include "tests/report/comparison_file.h"
 
@@ -160,6 +161,25 @@ TEST(Report, WritesEveryFile) {
   write_report(files.path(), RunLogs::mlperf);
   EXPECT_EQ(read_file(files.path() / "report.html"), first) << "the same record gives the same page";
   EXPECT_TRUE(is_there(files.path() / "mlperf/openmp-t1-fp32-b64-seed2.log"));
+}
+
+// The medians of two rows may be of other moments of a machine whose speed changes.
+TEST(Report, ScalesByPairsWhereThereAreSome) {
+  const auto speedups = [](const Json& json) {
+    const std::vector<Figure> figures = scaling_figures(comparison_of(json));
+    return figures[0].data[3].cells;
+  };
+  Json json = sample_comparison();
+  json["rows"].erase(json["rows"].begin() + 3, json["rows"].end());
+  json["rows"][2]["images_per_second"]["median"] = 30000;
+  EXPECT_EQ(speedups(json), (std::vector<std::string>{"1.00", "1.87"})) << "3.524 / 1.881: both were measured against eigen";
+  json["rows"].erase(json["rows"].begin());
+  for (Json& row : json["rows"]) row["speedup"]["against"] = "openmp-t1-fp32-b64";
+  json["rows"][0]["speedup"].update({{"ratio", 1.0}, {"low", nullptr}, {"high", nullptr}, {"verdict", nullptr}});
+  json["rows"][1]["speedup"].update({{"ratio", 1.93}, {"low", 1.9}, {"high", 1.96}});
+  EXPECT_EQ(speedups(json), (std::vector<std::string>{"1.00", "1.93"})) << "as the table has it";
+  for (Json& row : json["rows"]) row["speedup"]["ratio"] = nullptr;
+  EXPECT_EQ(speedups(json), (std::vector<std::string>{"1.00", "3.80"})) << "of the medians, where nothing else is known";
 }
 
 TEST(Report, WritesNothingOutsideItsFolder) {

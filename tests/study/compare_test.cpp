@@ -172,15 +172,36 @@ TEST_F(Compare, ABatchThatDoesNotFitIsRefusedWithTheOneThatDoes) {
   EXPECT_FALSE(refused.images_per_second.median);
 }
 
-// The host, but so small that only one training fits at a time.
+TEST_F(Compare, ABatchLargerThanTheTrainingDataIsWarnedOfOnce) {
+  struct Listener final : CompareWatcher {
+    void on_warning(const std::string& text) override { warnings.push_back(text); }
+    std::vector<std::string> warnings;
+  } listener;
+  settings_.batches = {40, 1024};
+  settings_.backends = {"eigen"};
+  settings_.seeds = 2;
+  const Comparison comparison = study::compare(settings_, run_.path("out"), listener);
+  const std::vector<std::string> expected = {
+      "eigen-t1-fp32-b1024: batch 1024 is larger than the 40 training images: its steps have 40 images"};
+  EXPECT_EQ(listener.warnings, expected);
+  EXPECT_EQ(comparison.notes, expected);
+  EXPECT_EQ(comparison.rows[1].batch, 40);
+}
+
+// The host, but perhaps so small that only one training fits at a time.
 class SmallDevice final : public Device {
  public:
   static inline size_t taken = 0, room = 0;
+  static inline int64_t allocations = 0;
+  static inline std::string called;
 
-  std::string name() const override { return "small"; }
+  std::string name() const override { return called; }
   std::string platform() const override { return "small"; }
   std::unique_ptr<Stream> make_stream() override { return host_->make_stream(); }
-  std::unique_ptr<fovea::Memory> allocate(size_t bytes) override { return std::make_unique<Counted>(host_->allocate(bytes)); }
+  std::unique_ptr<fovea::Memory> allocate(size_t bytes) override {
+    ++allocations;
+    return std::make_unique<Counted>(host_->allocate(bytes));
+  }
   std::unique_ptr<fovea::Memory> resident(std::span<const std::byte> host, Stream& stream) override {
     return host_->resident(host, stream);
   }
@@ -214,14 +235,15 @@ class OnSmallDevice final : public train::MakesAsInner<Op> {
   SmallDevice device_;
 };
 
+struct Small : CompareWatcher {
+  std::unique_ptr<Backend> backend_of(const Entry& entry) override { return std::make_unique<OnSmallDevice>(open_backend(entry.backend)); }
+  void on_stage(const std::string&) override { ++groups; }
+  int groups = 0;
+};
+
 TEST_F(Compare, RowsThatTheMemoryDoesNotHoldTogetherComeOneAfterAnother) {
-  struct Small final : CompareWatcher {
-    std::unique_ptr<Backend> backend_of(const Entry& entry) override {
-      return std::make_unique<OnSmallDevice>(open_backend(entry.backend));
-    }
-    void on_stage(const std::string&) override { ++groups; }
-    int groups = 0;
-  } small;
+  Small small;
+  SmallDevice::called = "small";
   SmallDevice::room = (64 << 20) + (40 << 10);  // what is left to others, and 40 KiB
   const Comparison comparison = study::compare(settings_, run_.path("out"), small);
   EXPECT_EQ(small.groups, 2);
@@ -237,6 +259,36 @@ TEST_F(Compare, RowsThatTheMemoryDoesNotHoldTogetherComeOneAfterAnother) {
   EXPECT_EQ(rounds.size(), slices) << "no round has both";
   EXPECT_TRUE(comparison.rows[1].speedup->interval) << "of the medians";
   EXPECT_EQ(SmallDevice::taken, 0u);
+}
+
+TEST_F(Compare, OnTheHostEveryTurnHasMemoryElsewhere) {
+  settings_.backends = {"eigen"};
+  SmallDevice::room = size_t{1} << 30;
+  for (const std::string& name : {make_host_device()->name(), std::string("a GPU")}) {
+    for (const std::optional<int64_t> steps : {std::optional<int64_t>(), std::optional<int64_t>(5)}) {
+      Small small;
+      SmallDevice::called = name;
+      SmallDevice::allocations = 0;
+      settings_.steps = steps;
+      const Comparison comparison = study::compare(settings_, run_.path("out"), small);
+      const int64_t turns = name == "a GPU" ? 0 : comparison.rows[0].runs[0].rounds;
+      const auto arenas = static_cast<int64_t>(plan::arena_count);
+      EXPECT_EQ(SmallDevice::allocations, arenas * (1 + turns)) << name << (steps ? ", speed alone" : "");
+      EXPECT_EQ(SmallDevice::taken, 0u);
+    }
+  }
+}
+
+TEST_F(Compare, MemoryThatIsNotThereTwiceDoesNotMove) {
+  struct Full final : Small {
+    void on_stage(const std::string&) override { SmallDevice::room = SmallDevice::taken + 1000; }
+  } full;
+  settings_.backends = {"eigen"};
+  SmallDevice::called = make_host_device()->name();
+  SmallDevice::room = size_t{1} << 30;
+  SmallDevice::allocations = 0;
+  study::compare(settings_, run_.path("out"), full);
+  EXPECT_EQ(SmallDevice::allocations, static_cast<int64_t>(plan::arena_count));
 }
 
 TEST_F(Compare, WhatWasDoneBeforeAStopIsReported) {

@@ -60,6 +60,7 @@ class InRanges final : public Kernel {
 
   void bind(Buffers buffers, void* workspace) override {
     const Buffers outside = std::move(buffers);
+    own_.clear();
     for (int worker = 0; worker < threads_; ++worker) {
       Own own{static_cast<float*>(workspace) + worker * own_floats_, {}, {}, outside};
       float* next = own.workspace + aligned(units_.workspace_floats);

@@ -21,6 +21,7 @@ class UpdateWithCopies final : public Kernel {
   void bind(Buffers buffers, void* workspace) override {
     const UpdatePlaces places = places_of(op_);
     size_t copy = places.working;
+    pieces_.clear();
     for (size_t i = 0; i < op_.parameters.size(); ++i)
       if (op_.parameters[i].working == Update::Working::copy) add_copy(buffers.out[i], buffers.out[copy++]);
     buffers.out.resize(places.working);

@@ -52,6 +52,8 @@ class BetweenConversions final : public Kernel {
         tensor = {wide, DType::f32, tensor.shape};
       }
     };
+    before_.clear();
+    after_.clear();
     widened(buffers.in, before_);
     widened(buffers.out, after_);
     if (into_ == Into::add) before_.insert(before_.end(), after_.begin(), after_.end());
