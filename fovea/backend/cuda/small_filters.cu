@@ -302,7 +302,7 @@ template <class T>
 __global__ void __launch_bounds__(filter_threads, 2) small_filters(const __grid_constant__ FilterJob job) {
   unsigned char* const shared = shared_memory();
   const int number = static_cast<int>(blockIdx.x);
-  if (number < job.stage[0].first_block) {
+  if (number >= job.first_matrix_block) {
     int i = 0;
     while (i + 1 < job.matrices && number >= job.matrix[i + 1].first_block) ++i;
     sum_matrix<T>(job, job.matrix[i], shared);

@@ -135,7 +135,7 @@ struct MatrixStage {
   float *parts, *bias_parts;
 };
 struct FilterJob {
-  int stages = 0, matrices = 0, images = 0, matrix_parts = 1, images_per_part = 1, blocks = 0, bytes = 0;
+  int stages = 0, matrices = 0, images = 0, matrix_parts = 1, images_per_part = 1, first_matrix_block = 0, blocks = 0, bytes = 0;
   FilterStage stage[most_stages];
   MatrixStage matrix[most_stages];
 };
