@@ -10,8 +10,8 @@ same cores. On cuda fovea stands beside PyTorch compiled (compile16) and, at its
 faster: what is measured to choose them is measured once and handed to the other runs.
 Both train the same network with Adam on the same batch size, one after the other (fovea, PyTorch, fovea, PyTorch, ...), so that a
 change of the machine's speed meets both. A value of fovea is the images per second of the last of its epochs over random pixels,
-augmentation, metrics and all; the number of images is chosen so that an epoch takes about S seconds. A value of PyTorch is what the
-script PATH prints, called as
+augmentation, metrics and all; the number of images is chosen so that an epoch takes about S seconds. Memory is what a training takes, the
+images of the data set not counted: PyTorch has only one batch of them. A value of PyTorch is what the script PATH prints, called as
 
   PYTHON PATH --device cpu --threads 1 --modes eager32 --only NAME --seconds S
   torch 2.11.0 cpu t1 lenet5-mnist-b64  eager32  5580 img/s 11.47 ms/step  peak 0 MiB
@@ -77,7 +77,8 @@ class Cell:
         where = {"cuda": "cuda", "cudnn": "cudnn", "eigen": "1thread"}.get(arguments.backend, f"{arguments.backend}-{threads}threads")
         self.experiment = f"speed/{self.name}-{where}" + (f"-{precision}" if precision != "fp32" else "")
         height, width, channels = map(int, self.shape.split(":")[0].split("x"))
-        self.most_images = min(MOST_IMAGES, MOST_BYTES // (height * width * channels))
+        self.image_bytes = height * width * channels
+        self.most_images = min(MOST_IMAGES, MOST_BYTES // self.image_bytes)
 
     def output_of(self, command):
         pinned = [*(["taskset", "-c", self.cores] if self.cores else []), *map(str, command)]
@@ -134,7 +135,8 @@ def measure(cell):
         for label, flags in own.items():
             speed, result = cell.train(images, *flags)
             runs[label].append(speed)
-            memory[label] = round(result["predicted_memory_bytes"] / 2**20)
+            resident = (images + batch) * cell.image_bytes if cell.device == "cuda" else 0  # and the test images
+            memory[label] = round((result["predicted_memory_bytes"] - resident) / 2**20)
         for mode in modes:
             peer_speed, version, memory[peers[mode]] = cell.train_peer(mode)
             runs[peers[mode]].append(peer_speed)

@@ -42,6 +42,7 @@ stage() {
   if [ "$verdict" != passed ]; then
     failures=$((failures + 1))
     echo "==== $name: $verdict"
+    grep -nE '\[  FAILED  \]|: Failure|[Ee]rror' "$scratch/out" | head -n 20
     grep -vE '^\[( RUN      |       OK |----------)\]' "$scratch/out" | tail -n 60
   fi
   local counted
@@ -97,10 +98,6 @@ stage "doctor" "$build/fovea" doctor
 backends=(cuda)
 if "$build/fovea" doctor --backends | grep -qx cudnn; then backends+=(cudnn); else summary+=("the backend cudnn is absent here: nothing of it was tested"); fi
 stage "backend: table and random shapes" in_shards backend_tests '*cuda*:CudaBackend*:OpCases*'
-# The sanitizers run beside all that follows, and take turns on the GPU by themselves.
-for tool in "${sanitizers[@]}"; do
-  sanitize "$tool" >"$scratch/$tool" 2>&1 &
-done
 stage "study: claims, part by part" "$build/study_tests" --gtest_filter='Diff.Finds*'
 stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
 stage "plan: claims and their parts" "$build/plan_tests" --gtest_filter='*NormClaims*:*Conv2dClaims*'
@@ -118,6 +115,10 @@ for backend in "${backends[@]}"; do
       stage "$backend: $model in $precision beside the reference" "$build/fovea" diff "$model" reference "$backend" --precision "$precision" --batch 2
     done
   done
+done
+# The sanitizers take turns on the GPU by themselves.
+for tool in "${sanitizers[@]}"; do
+  sanitize "$tool" >"$scratch/$tool" 2>&1 &
 done
 wait
 for tool in "${sanitizers[@]}"; do
