@@ -164,21 +164,21 @@ class Backward {
   void bring_together() {
     std::vector<Node>& nodes = graph_.nodes;
     const Node& last = nodes.back();
-    const auto is_written = [&](const Node& node) {
-      return std::any_of(node.out.begin(), node.out.end(), [&](ValueId id) {
-        const auto is_same = [&](ValueId other) { return graph_.storage_of(other) == graph_.storage_of(id); };
-        return std::any_of(last.in.begin(), last.in.end(), is_same) || std::any_of(last.out.begin(), last.out.end(), is_same);
-      });
-    };
-    const auto is_same_gradient = [&](const Node& node) { return graph_.storage_of(node.in[1]) == graph_.storage_of(last.in[1]); };
     for (size_t i = nodes.size() - 1; i-- > at_ + 1;) {
-      if (std::holds_alternative<BatchNormBackward>(nodes[i].op) && is_same_gradient(nodes[i])) {
+      const Node& node = nodes[i];
+      if (std::holds_alternative<BatchNormBackward>(node.op) && share(last.in[1], node.in[1]) && !share(last.in[0], node.in[0])) {
         const auto behind = nodes.begin() + static_cast<std::ptrdiff_t>(i) + 1;
         std::rotate(behind, nodes.end() - 1, nodes.end());
         return;
       }
-      if (is_written(nodes[i])) return;
+      if (share_any(node.out, last.in) || share_any(node.out, last.out) || share_any(node.in, last.out)) return;
     }
+  }
+  bool share(ValueId one, ValueId other) const { return graph_.storage_of(one) == graph_.storage_of(other); }
+  bool share_any(const std::vector<ValueId>& some, const std::vector<ValueId>& others) const {
+    return std::any_of(some.begin(), some.end(), [&](ValueId id) {
+      return std::any_of(others.begin(), others.end(), [&](ValueId other) { return share(id, other); });
+    });
   }
 
   void differentiate(const BatchNormForward& op) {

@@ -274,5 +274,37 @@ TEST(Backward, LeavesNormsApartWhereOneGradientAddsToTheOther) {
   EXPECT_LT(writer, graph.nodes.begin() + static_cast<std::ptrdiff_t>(places[1]));
 }
 
+TEST(Backward, LeavesANormBehindWhoeverReadsWhatItAddsTo) {
+  Graph graph;
+  const ValueId image = graph.add_value({.name = "image", .shape = {2, 4, 4, 3}});
+  const ValueId t = graph.add_value({.name = "t", .dtype = DType::i32, .shape = {32}});
+  const auto parameter = [&](const char* name, Shape shape) {
+    return graph.add_value({.name = name, .role = Role::parameter, .shape = std::move(shape)});
+  };
+  const auto conv = [&](const char* name, const char* weight) {
+    return graph.add(Conv2dForward{{2, 4, 4, 3, 5, {}, 1}, {}}, name, {image, parameter(weight, {5, 1, 1, 3})});
+  };
+  const auto norm = [&](const char* name, const char* scale, const char* shift, ValueId of) {
+    return graph.add(BatchNormForward{32, 5, 1e-5f, {}}, name, {of, parameter(scale, {5}), parameter(shift, {5})});
+  };
+  const ValueId x = conv("x", "x.weight"), z = conv("z", "z.weight");
+  const ValueId u = norm("u", "u.scale", "u.shift", x), v = norm("v", "v.scale", "v.shift", z);
+  const ValueId w = graph.add(ActivationForward{Activation::relu, 160, {}}, "w", {graph.add(Add{160, {}}, "w", {u, v})});
+  const ValueId y = graph.add(Add{160, {}}, "y", {x, z});
+  graph.add(SoftmaxCrossEntropyForward{32, 5, 0, {}}, "loss", {graph.add(Add{160, {}}, "both", {w, y}), t});
+  add_backward(graph, 0, 2);
+  const auto adds = [](const Node& node) { return std::holds_alternative<BatchNormBackward>(node.op) && into_of(node.op) == Into::add; };
+  const auto norm_that_adds = std::find_if(graph.nodes.begin(), graph.nodes.end(), adds);
+  ASSERT_NE(norm_that_adds, graph.nodes.end());
+  EXPECT_EQ(norm_that_adds->name, "u");
+  const ValueId added_to = graph.storage_of(norm_that_adds->out[0]);
+  const auto sums_it_up = [&](const Node& node) {
+    return std::holds_alternative<Add>(node.op) &&
+           std::any_of(node.in.begin(), node.in.end(), [&](ValueId id) { return graph.storage_of(id) == added_to; });
+  };
+  EXPECT_EQ(std::count_if(graph.nodes.begin(), norm_that_adds, sums_it_up), 1);  // of z's gradient, which starts as the same
+  EXPECT_EQ(std::count_if(norm_that_adds, graph.nodes.end(), sums_it_up), 0);
+}
+
 }  // namespace
 }  // namespace fovea::graph

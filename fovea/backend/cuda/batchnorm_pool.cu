@@ -170,7 +170,8 @@ void launch_second_pass(const PoolShape& shape, float epsilon, const Buffers& bu
 
 bool can_be_pooled(const PoolShape& shape) {
   constexpr int64_t most_lines = 65535;  // of a grid
-  return has_cells(shape) && shape.window.pad_top < shape.window.r && shape.n * ceil_of(shape.p(), lines_per_thread) <= most_lines;
+  return has_cells(shape) && shape.window.pad_top < shape.window.r && shape.n * ceil_of(shape.p(), lines_per_thread) <= most_lines &&
+         shape.h * shape.w * shape.c <= largest_count;
 }
 
 // The moments by the convolution in front.

@@ -7,7 +7,7 @@
 namespace fovea::cuda {
 namespace {
 
-constexpr int most_direct_filters = 64;
+constexpr int most_direct_filters = 64, largest_direct_stride = 8;
 
 }  // namespace
 
@@ -82,8 +82,8 @@ bool suits_direct(const Conv2dShape& shape, const Types& types) {
   even.c = 8;
   const Window& window = shape.window;
   return suits_tensor_cores(even, types) && shape.k <= most_direct_filters && shape.c <= 64 && window.dilation_h == 1 &&
-         window.dilation_w == 1 && shape.p() * shape.q() >= (shape.c % 8 == 0 ? 1024 : 256) &&
-         shape.n * shape.p() * shape.q() <= largest_count;
+         window.dilation_w == 1 && std::max(window.stride_h, window.stride_w) <= largest_direct_stride &&
+         shape.p() * shape.q() >= (shape.c % 8 == 0 ? 1024 : 256) && shape.n * shape.p() * shape.q() <= largest_count;
 }
 
 }  // namespace fovea::cuda
