@@ -85,7 +85,7 @@ void compare(Arguments arguments, std::vector<std::string> command) {
   const study::Comparison comparison = study::compare(settings, folder, progress);
   replace_file(folder / "result.json", json_of(comparison));
   report::write_report(folder, logs);
-  made.remove_leftovers(settings, logs);
+  if (!comparison.interrupted) made.remove_leftovers(settings, logs);
   if (!arguments.quiet) {
     fmt::print("{}\nthe report is {}\n", report::comparison_table(report::read_comparison(folder), report::Style::markdown),
                (folder / "report.html").string());
@@ -137,7 +137,8 @@ void add_compare(CLI::App& program) {
       ->check(CLI::Range(0.0, 1e6));
   command->add_option("--out", arguments->out, "folder for the results (default: runs/compare-<n>)")->type_name("DIR");
   command->add_option("--log", arguments->log, "also a log of every run: mlperf")->type_name("KIND")->check(CLI::IsMember({"mlperf"}));
-  command->add_flag("--overwrite", arguments->overwrite, "replace the comparison that the folder --out holds");
+  command->add_flag("--overwrite", arguments->overwrite,
+                    "replace the comparison that the folder --out holds, with its runs and logs: also those of rows that stay");
   command->add_flag("--quiet", arguments->quiet, "print nothing but errors");
   add_recipe_flags(*command, flags.recipe, {"backend", "threads", "batch", "precision", "out"});
   command->callback([arguments] { compare(*arguments, command_line()); });

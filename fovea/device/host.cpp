@@ -1,6 +1,7 @@
 // The host as a device: aligned memory, and a stream that runs everything at once.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <random>
@@ -55,6 +56,8 @@ class BorrowedMemory final : public Memory {
   std::span<const std::byte> bytes_;
 };
 
+std::atomic<uint32_t> opened_hosts = 0;
+
 class HostDevice final : public Device {
  public:
   std::string name() const override { return fmt::format("{}, {} threads", processor_name(), usable_threads()); }
@@ -62,7 +65,7 @@ class HostDevice final : public Device {
   std::unique_ptr<Stream> make_stream() override { return std::make_unique<HostStream>(); }
   std::unique_ptr<Memory> allocate(size_t bytes) override {
     ++allocations_;
-    const size_t place = random_() / 256 % places;
+    const size_t place = random_() % places;
     return std::make_unique<HostMemory>(bytes, bytes < page ? 0 : place * alignment);
   }
   std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream&) override { return std::make_unique<BorrowedMemory>(host); }
@@ -73,7 +76,7 @@ class HostDevice final : public Device {
 
  private:
   int64_t allocations_ = 0;
-  std::minstd_rand random_;  // the same places in every process
+  std::mt19937 random_{opened_hosts++};  // the same places in every process, but others for every device in it
 };
 
 }  // namespace

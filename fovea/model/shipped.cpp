@@ -14,16 +14,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Those that texts of this kind may lie in, nearest first, and behind each the folders in it: recipes/, recipes/reports/.
+// Those that texts of this kind may lie in, nearest first, and behind all of them the folders in each: recipes/, recipes/reports/.
 std::vector<fs::path> folders_of(const Shipped& shipped) {
-  std::vector<fs::path> folders;
-  for (const fs::path& folder : data_folders(shipped.kind)) {
+  const std::vector<fs::path> top = data_folders(shipped.kind);
+  std::vector<fs::path> folders = top;
+  for (const fs::path& folder : top) {
     std::vector<fs::path> within;
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
       if (entry.is_directory(ignored)) within.push_back(entry.path());
     std::sort(within.begin(), within.end());
-    folders.push_back(folder);
     folders.insert(folders.end(), within.begin(), within.end());
   }
   return folders;

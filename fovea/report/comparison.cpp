@@ -223,6 +223,9 @@ void read_question(const Members& members, Comparison& comparison) {
   comparison.valid_images = question.known_integer("valid_images");
   comparison.test_images = question.known_integer("test_images");
   comparison.target_accuracy = question.known_number("target_accuracy");
+  comparison.mode = question.text("mode");
+  for (const Json& seed : question.elements("seeds"))
+    if (seed.is_number_integer()) comparison.seeds.push_back(seed.get<int64_t>());
   if (question.knows("classes") && question.value("classes").is_array()) comparison.classes = texts(question, "classes");
 }
 

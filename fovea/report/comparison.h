@@ -91,6 +91,8 @@ struct Comparison {
   Entries environment, question;  // every member, those of objects in it as "gpu.name", as text
   std::optional<int64_t> train_images, valid_images, test_images;
   Known target_accuracy;
+  std::string mode;                  // "training" or "speed"
+  std::vector<int64_t> seeds;        // of the trainings of each row
   std::vector<std::string> classes;  // names, or empty
   Known idle_cpu_watts, idle_gpu_watts;
   std::string idle_reason;

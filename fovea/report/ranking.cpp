@@ -27,8 +27,10 @@ Lead lead_of(const ComparedRow& fast, const ComparedRow& slow) {
   if (positive(a.ratio) && a.against == slow.id) return {*a.ratio, a.low, a.high};
   if (positive(b.ratio) && b.against == fast.id)
     return has_interval(b) ? Lead{1 / *b.ratio, 1 / *b.high, 1 / *b.low} : Lead{1 / *b.ratio, std::nullopt, std::nullopt};
-  if (positive(a.ratio) && positive(b.ratio) && a.against == b.against && has_interval(a) && has_interval(b))
+  if (positive(a.ratio) && positive(b.ratio) && a.against == b.against) {
+    if (!has_interval(a) || !has_interval(b)) return {*a.ratio / *b.ratio, std::nullopt, std::nullopt, true};
     return {*a.ratio / *b.ratio, *a.low / *b.high, *a.high / *b.low, true};
+  }
   return {*fast.images_per_second.median / *slow.images_per_second.median, std::nullopt, std::nullopt};
 }
 

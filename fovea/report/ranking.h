@@ -14,7 +14,7 @@ std::vector<const ComparedRow*> by_speed(const Comparison& comparison);
 struct Lead {
   double ratio = 1;          // of the speeds
   Known low, high;           // its 95 % interval
-  bool is_combined = false;  // from the intervals of both against a third row
+  bool is_combined = false;  // from those of both against a third row
   bool is_significant() const { return low && high && (*low > 1 || *high < 1); }
 };
 Lead lead_of(const ComparedRow& fast, const ComparedRow& slow);

@@ -45,7 +45,7 @@ class Rounds {
     recipe.precision = entry.precision;
     recipe.batch = entry.batch;
     recipe.seed = seed;
-    recipe.out = (folder_ / (settings_.seeds > 1 ? fmt::format("{}-seed{}", entry.id, seed) : entry.id)).string();
+    recipe.out = (folder_ / run_name(entry.id, seed, static_cast<size_t>(settings_.seeds))).string();
     if (!trains()) recipe.valid = "0";
     return recipe;
   }
@@ -231,6 +231,8 @@ Idle idle_power(Sampler& sampler) {
 }
 
 }  // namespace
+
+std::string run_name(const std::string& row, int64_t seed, size_t seeds) { return seeds > 1 ? fmt::format("{}-seed{}", row, seed) : row; }
 
 Comparison compare(const CompareSettings& settings, const std::filesystem::path& folder, CompareWatcher& watcher) {
   const Lineup lineup = lineup_of(settings);

@@ -16,6 +16,9 @@ struct Entry {
   int64_t threads = 0, batch = 0;
 };
 
+// The folder of a training below that of its comparison, which has `seeds` trainings of each row.
+std::string run_name(const std::string& row, int64_t seed, size_t seeds);
+
 class CompareWatcher {
  public:
   virtual ~CompareWatcher() = default;

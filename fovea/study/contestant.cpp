@@ -6,6 +6,7 @@
 
 #include "fovea/base/error.h"
 #include "fovea/train/apply.h"
+#include "fovea/train/memory_limit.h"
 
 namespace fovea::study {
 namespace {
@@ -185,8 +186,19 @@ void Contestant::train(Slice& slice, int64_t steps, int64_t settling) {
 // another place, and rounds are a sample of places, too. (Curtsinger and Berger: "STABILIZER: statistically sound performance evaluation",
 // 2013.)
 void Contestant::move() {
+  if (!on_host_) return;
   const size_t bytes = trainer().arena_bytes();
-  if (on_host_ && bytes <= most_moved && 2 * bytes <= trainer().device().memory_status().free) trainer().relocate();
+  std::string why = bytes > most_moved ? fmt::format("more than {} have many places at once", train::memory_text(most_moved))
+                                       : trainer().no_room_to_move();
+  if (why.empty()) {
+    try {
+      return trainer().relocate();
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::memory) throw;
+      why = error.message();
+    }
+  }
+  if (findings_.stayed.empty()) findings_.stayed = fmt::format("its memory of {} did not move: {}", train::memory_text(bytes), why);
 }
 
 void Contestant::train_turn(int64_t round, int64_t steps) {

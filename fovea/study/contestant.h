@@ -27,6 +27,7 @@ struct Findings {
   double flops_per_step = 0, bytes_per_step = 0;
   std::map<std::string, int64_t> providers;  // steps of the plan by whose kernel runs them
   std::vector<std::string> warnings;
+  std::string stayed;   // why its memory did not move before a turn; empty: it moved before each, or is that of a GPU
   std::string refused;  // why it could not run, or not to its end; empty: it could
   ExitCode refused_with = ExitCode::ok;
   double predicted_bytes = 0;  // also of a refused one

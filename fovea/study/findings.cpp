@@ -270,6 +270,7 @@ void summarise(Comparison& comparison, const CompareSettings& settings, const st
     Row row = row_of(found, comparison, settings, sampler);
     roofs.put(row, found);
     for (const std::string& warning : found.warnings) comparison.notes.push_back(fmt::format("{}: {}", row.id, warning));
+    if (!found.stayed.empty()) comparison.notes.push_back(fmt::format("row {}: {}", row.id, found.stayed));
     if (row.images_per_second.median && base == nullptr) base = &found;
     if (base != nullptr) row.against = base->entry.id;
     if (base == &found) {

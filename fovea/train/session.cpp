@@ -77,8 +77,21 @@ void Session::relocate() {
   for (const auto& recording : recordings_)
     if (recording) throw Error(ExitCode::internal, "a recorded plan cannot be moved: it is replayed at its addresses");
   auto other = std::make_unique<plan::ArenaMemory>(memory_->elsewhere(device_, *stream_));
-  other.swap(memory_);
-  for (size_t i = 0; i < plans_.size(); ++i) plans_[i].bind(*memory_, images_of_plan_[i]);
+  const auto bind_to = [&](const plan::ArenaMemory& memory) {
+    for (size_t i = 0; i < plans_.size(); ++i) plans_[i].bind(memory, images_of_plan_[i]);
+  };
+  try {
+    bind_to(*other);
+  } catch (...) {
+    other.reset();  // the memory that binding back may need
+    try {
+      bind_to(*memory_);
+    } catch (const Error& error) {
+      throw Error(ExitCode::internal, "the plans cannot be bound again to the memory that they had: " + error.message());
+    }
+    throw;
+  }
+  memory_ = std::move(other);
 }
 
 void Session::run(size_t plan) {

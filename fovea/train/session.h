@@ -35,7 +35,8 @@ class Session {
   size_t arena_bytes() const;  // that these plans will share
   void drop_plans();           // that are not placed yet
   void place();                // allocates the arenas that all plans share, binds the plans and records them; throws Error (memory)
-  // All arenas at other addresses, with the same content, and the plans bound anew. On the host, where no plan is recorded.
+  // All arenas at other addresses, with the same content, and the plans bound anew. On the host, where no plan is recorded. Where it
+  // throws, such as Error (memory), all is as it was.
   void relocate();
   void run(size_t plan);
   std::optional<plan::NonFinite> find_non_finite(size_t plan);  // runs it once more, and where a step is of several layers, layer by layer

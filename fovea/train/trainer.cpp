@@ -143,8 +143,14 @@ double Trainer::time_steps(int64_t steps) {
 // Its allocations are no late ones: they take the place of others.
 void Trainer::relocate() {
   const int64_t before = backend_->device().memory_status().allocations;
-  session_->relocate();
-  memory_at_second_step_.allocations += backend_->device().memory_status().allocations - before;
+  const auto excuse = [&] { memory_at_second_step_.allocations += backend_->device().memory_status().allocations - before; };
+  try {
+    session_->relocate();
+  } catch (const Error&) {
+    excuse();
+    throw;
+  }
+  excuse();
 }
 
 int64_t Trainer::macs_per_step() const { return session_->plan(training_plan).macs(); }

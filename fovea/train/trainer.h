@@ -61,9 +61,11 @@ class Trainer {
   // them; seconds.
   double time_steps(int64_t steps);
 
-  // On the host: the same training goes on at other addresses. What a step takes depends on them.
+  // On the host: the same training goes on at other addresses. What a step takes depends on them. Where it throws Error (memory), it goes
+  // on where it was.
   void relocate();
   size_t arena_bytes() const { return session_->arena_bytes(); }  // that are moved
+  std::string no_room_to_move() const;                            // why they cannot lie there twice for that time; empty: they can
 
   RunInfo info() const;
   int64_t macs_per_step() const;
@@ -83,6 +85,7 @@ class Trainer {
     size_t bytes = 0;
     std::string why;  // not more: "allowed by memory_limit"
   };
+  Room room_beside(size_t held) const;  // bytes of this run
   Room room_for_plans() const;
   enum class Fit : uint8_t { yes, too_large, no_batch_of_this_network };
   Fit fit(int64_t batch, const std::vector<std::string>& order, const Room& room) const;

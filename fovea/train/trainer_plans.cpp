@@ -86,11 +86,19 @@ std::vector<graph::Graph> Trainer::graphs(int64_t batch) const {
   return graphs;
 }
 
-Trainer::Room Trainer::room_for_plans() const {
-  const size_t held = session_->held_bytes(), limit = memory_limit(recipe_.memory_limit);
+Trainer::Room Trainer::room_beside(size_t held) const {
+  const size_t limit = memory_limit(recipe_.memory_limit);
   const size_t allowed = limit - std::min(limit, held), free = backend_->device().memory_status().free;
   const size_t left = free - std::min(free, left_to_others);
   return {std::min(allowed, left), allowed <= left ? "allowed by memory_limit" : "free"};
+}
+
+Trainer::Room Trainer::room_for_plans() const { return room_beside(session_->held_bytes()); }
+
+std::string Trainer::no_room_to_move() const {
+  const Room room = room_beside(session_->bytes());
+  if (session_->arena_bytes() <= room.bytes) return "";
+  return fmt::format("it lies there twice while it moves, but only {} more are {}", memory_text(room.bytes), room.why);
 }
 
 Trainer::Fit Trainer::fit(int64_t batch, const std::vector<std::string>& order, const Room& room) const {

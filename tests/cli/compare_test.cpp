@@ -45,6 +45,55 @@ TEST(CompareCommand, OverwriteLeavesNothingOfRowsThatAreGoneAndNothingElseIsTouc
   EXPECT_FALSE(there("eigen-t1-fp32-b16-seed1")) << "speed alone has no runs";
 }
 
+TEST(CompareCommand, OverwriteRemovesOnlyRunsThatTheComparisonMadeAndOfTheseOnlyWhatRunsLeave) {
+  const Program program;
+  const auto there = [&](const std::string& name) { return is_there(program.path("out/" + name)); };
+  const auto plant_mine = [&](const std::string& folder) {
+    std::filesystem::create_directories(program.path("out/" + folder));
+    program.plant("out/" + folder + "/config.toml", "mine");
+  };
+  ASSERT_EQ(program.run(tiny + "--epochs 1 --backends eigen,openmp --threads 1 --quiet").code, 0);
+  nlohmann::json json = nlohmann::json::parse(read_file(program.path("out/result.json")));
+  for (const char* status : {"refused", "absent"}) {
+    json["rows"].push_back(json["rows"][1]);
+    json["rows"].back().update({{"status", status}, {"id", status}});
+    plant_mine(status);
+  }
+  program.plant("out/result.json", json.dump());
+  plant_mine("openmp-t1-fp32-b16-seed1");  // with one seed no run has that name
+  program.plant("out/openmp-t1-fp32-b16/notes.txt", "mine");
+  ASSERT_EQ(program.run(tiny + "--steps 1 --backends eigen,openmp --threads 1 --overwrite --quiet").code, 0);
+  for (const char* name : {"refused", "absent", "openmp-t1-fp32-b16-seed1"}) EXPECT_TRUE(there(std::string(name) + "/config.toml")) << name;
+  EXPECT_FALSE(there("eigen-t1-fp32-b16"));
+  std::vector<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(program.path("out/openmp-t1-fp32-b16")))
+    left.push_back(entry.path().filename().string());
+  EXPECT_EQ(left, std::vector<std::string>{"notes.txt"});
+  plant_mine("openmp-t1-fp32-b16");
+  ASSERT_EQ(program.run(tiny + "--steps 1 --backends eigen --overwrite --quiet").code, 0);
+  EXPECT_TRUE(there("openmp-t1-fp32-b16/config.toml")) << "speed alone made no runs";
+}
+
+TEST(CompareCommand, OverwriteRemovesNothingBeforeANewOneHasEnded) {
+  const Program program;
+  const auto there = [&](const std::string& name) { return is_there(program.path("out/" + name)); };
+  ASSERT_EQ(program.run(tiny + "--epochs 1 --backends eigen,openmp --threads 1 --quiet").code, 0);
+  const auto end_by = [&](const std::string& signal, const std::string& when_there_is) {
+    return program.run(tiny + "--backends eigen --steps 1000000000 --overwrite --quiet & while kill -0 $! && [ ! -e {}/out/" +
+                       when_there_is + " ]; do sleep 0.1; done; kill -" + signal + " $!; wait $!");
+  };
+  EXPECT_EQ(end_by("INT", "replaced-1.json").code, 75);
+  EXPECT_TRUE(there("openmp-t1-fp32-b16/best.safetensors"));
+  EXPECT_EQ(end_by("KILL", "replaced-2.json").code, 137);
+  EXPECT_FALSE(there("result.json"));
+  EXPECT_EQ(program.run(tiny + "--steps 1 --backends eigen --quiet").code, 2) << "what it replaced is there still";
+  EXPECT_TRUE(there("openmp-t1-fp32-b16/best.safetensors"));
+  ASSERT_EQ(program.run(tiny + "--steps 1 --backends eigen --overwrite --quiet").code, 0);
+  for (const char* name :
+       {"openmp-t1-fp32-b16", "eigen-t1-fp32-b16", "tensorboard/openmp-t1-fp32-b16", "replaced-1.json", "replaced-2.json"})
+    EXPECT_FALSE(there(name)) << name;
+}
+
 // A record that was changed leads nowhere else.
 TEST(CompareCommand, OverwriteRemovesNothingOutsideTheFolder) {
   const Program program;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "fovea/base/error.h"
+#include "fovea/base/installed.h"
 #include "fovea/model/network.h"
 #include "fovea/model/shipped.h"
 
@@ -179,6 +180,9 @@ TEST(Shipped, ATextIsFoundByNameAlsoInAFolderOfItsKind) {
   for (const char* name : {"lenet5_digits", "4_lenet5"}) EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
   const std::string said = complaint([] { find_text(shipped_recipes, "4_lenet"); });
   EXPECT_NE(said.find("did you mean `4_lenet5`? known recipes: 1_imagenette, "), std::string::npos) << said;
+  std::string nearest_first = "looked in ";
+  for (const std::filesystem::path& folder : data_folders("recipes")) nearest_first += folder.string() + ", ";
+  EXPECT_NE(said.find(nearest_first + "recipes/reports"), std::string::npos) << "a folder in a nearer one hides a text: " << said;
 }
 
 TEST(NetworkErrors, UnknownNames) {

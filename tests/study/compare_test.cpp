@@ -1,6 +1,7 @@
 // Comparisons of tiny runs: who takes part, that each training is the one of `fovea train`, and what is written down.
 #include "fovea/study/compare.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -194,12 +195,14 @@ class SmallDevice final : public Device {
   static inline size_t taken = 0, room = 0;
   static inline int64_t allocations = 0;
   static inline std::string called;
+  static inline bool gives_none = false;
 
   std::string name() const override { return called; }
   std::string platform() const override { return "small"; }
   std::unique_ptr<Stream> make_stream() override { return host_->make_stream(); }
   std::unique_ptr<fovea::Memory> allocate(size_t bytes) override {
     ++allocations;
+    if (gives_none) throw Error(ExitCode::memory, "none is given");
     return std::make_unique<Counted>(host_->allocate(bytes));
   }
   std::unique_ptr<fovea::Memory> resident(std::span<const std::byte> host, Stream& stream) override {
@@ -289,6 +292,99 @@ TEST_F(Compare, MemoryThatIsNotThereTwiceDoesNotMove) {
   SmallDevice::allocations = 0;
   study::compare(settings_, run_.path("out"), full);
   EXPECT_EQ(SmallDevice::allocations, static_cast<int64_t>(plan::arena_count));
+}
+
+// What the only row says of its memory, and how often it moved.
+class Moves : public Compare {
+ protected:
+  static constexpr auto arenas = static_cast<int64_t>(plan::arena_count);
+  Moves() {
+    settings_.backends = {"eigen"};
+    SmallDevice::called = make_host_device()->name();
+    SmallDevice::room = size_t{4} << 30;
+  }
+  void compare_on(CompareWatcher& watcher) {
+    SmallDevice::allocations = 0;
+    comparison_ = study::compare(settings_, run_.path("out"), watcher);
+    EXPECT_EQ(comparison_.rows[0].status, RowStatus::ran) << comparison_.rows[0].reason;
+  }
+  void expect_stayed(std::string_view why) {
+    EXPECT_EQ(SmallDevice::allocations, arenas * settings_.seeds);
+    ASSERT_EQ(comparison_.notes.size(), 1u);
+    const std::string& note = comparison_.notes[0];
+    EXPECT_TRUE(note.starts_with("row " + comparison_.rows[0].id + ": its memory of ")) << note;
+    EXPECT_NE(note.find(" MiB did not move: "), std::string::npos) << note;
+    EXPECT_NE(note.find(why), std::string::npos) << note;
+  }
+  void expect_moved() {
+    EXPECT_GT(SmallDevice::allocations, arenas * settings_.seeds);
+    EXPECT_TRUE(comparison_.notes.empty()) << comparison_.notes[0];
+  }
+  Comparison comparison_;
+};
+
+TEST_F(Moves, WithinTheMemoryThatIsFreeLessWhatIsLeftToOthers) {
+  struct Filling final : Small {
+    void on_stage(const std::string&) override { SmallDevice::room = SmallDevice::taken + (64 << 20) + more(); }
+    size_t more() const { return all_of_it ? SmallDevice::taken : 1000; }
+    bool all_of_it = false;
+  } filling;
+  settings_.seeds = 2;
+  compare_on(filling);
+  expect_stayed(" more are free");
+  filling.all_of_it = true;
+  SmallDevice::room = size_t{1} << 30;
+  compare_on(filling);
+  expect_moved();
+}
+
+TEST_F(Moves, WithinTheMemoryLimit) {
+  Small small;
+  compare_on(small);
+  expect_moved();
+  const double needed = *comparison_.rows[0].predicted_bytes.value / 1024;
+  settings_.recipe.memory_limit = fmt::format("{} KiB", 1.1 * needed);
+  compare_on(small);
+  expect_stayed(" more are allowed by memory_limit");
+  settings_.recipe.memory_limit = fmt::format("{} KiB", 2 * needed);
+  compare_on(small);
+  expect_moved();
+}
+
+TEST_F(Moves, WhereItFailsTheTrainingGoesOn) {
+  struct Failing final : Small {
+    void on_stage(const std::string&) override { SmallDevice::gives_none = true; }
+  } failing;
+  compare_on(failing);
+  SmallDevice::gives_none = false;
+  EXPECT_EQ(SmallDevice::allocations, arenas + comparison_.rows[0].runs[0].rounds) << "one failed before each turn";
+  ASSERT_EQ(comparison_.notes.size(), 1u);
+  EXPECT_TRUE(comparison_.notes[0].ends_with(" did not move: none is given")) << comparison_.notes[0];
+  train::Callbacks silent;
+  train::Recipe alone = settings_.recipe;
+  alone.threads = 1;
+  EXPECT_EQ(Json::parse(read_file(run_.path("out") / comparison_.rows[0].id / train::result_file)).at("weights_sha256"),
+            train::weights_sha256(train::Trainer(alone, silent).train().model.weights));
+}
+
+TEST_F(Moves, NotMoreThan256MiB) {
+  settings_.recipe.model = run_.path("wide.toml").string();
+  settings_.recipe.momentum = 0.9;
+  settings_.batches = {1};
+  settings_.steps = 1;
+  settings_.extra_seconds = 0;
+  Small small;
+  for (const double mebibytes : {248, 264}) {  // weights, gradients and moments; 4 MiB more are for activations
+    const auto outputs = static_cast<int64_t>((mebibytes - 4) * (1 << 20) / (3 * sizeof(float) * (64 + 1 + 4)));
+    run_.plant("wide.toml", fmt::format(R"(name = "wide"
+input = [8, 8, 1]
+layers = [{{ flatten = true }}, {{ linear = {}, activation = "relu" }}, {{ linear = 4 }}]
+)",
+                                        outputs));
+    compare_on(small);
+    EXPECT_NEAR(*comparison_.rows[0].predicted_bytes.value / (1 << 20), mebibytes, 6);
+    mebibytes < 256 ? expect_moved() : expect_stayed("more than 256.00 MiB have many places at once");
+  }
 }
 
 TEST_F(Compare, WhatWasDoneBeforeAStopIsReported) {

@@ -19,12 +19,17 @@ class HauntedDevice final : public Device {
   std::string name() const override { return host_->name(); }
   std::string platform() const override { return host_->platform(); }
   std::unique_ptr<Stream> make_stream() override { return host_->make_stream(); }
-  std::unique_ptr<Memory> allocate(size_t bytes) override { return std::make_unique<Kept>(host_->allocate(bytes), left_); }
+  std::unique_ptr<Memory> allocate(size_t bytes) override {
+    if (fails_after_ && (*fails_after_)-- == 0) throw Error(ExitCode::memory, "no more");
+    return std::make_unique<Kept>(host_->allocate(bytes), left_);
+  }
   std::unique_ptr<Memory> resident(std::span<const std::byte> host, Stream& stream) override { return host_->resident(host, stream); }
   void upload(void* to, const void* from, size_t bytes, Stream& stream) override { host_->upload(to, from, bytes, stream); }
   void download(void* to, const void* from, size_t bytes, Stream& stream) override { host_->download(to, from, bytes, stream); }
   void fill(void* to, std::byte value, size_t bytes, Stream& stream) override { host_->fill(to, value, bytes, stream); }
   MemoryStatus memory_status() const override { return host_->memory_status(); }
+
+  void fail_after(std::optional<int64_t> allocations) { fails_after_ = allocations; }
 
   size_t bytes_left() const {
     size_t bytes = 0;
@@ -58,6 +63,27 @@ class HauntedDevice final : public Device {
   };
   std::unique_ptr<Device> host_ = make_host_device();
   std::shared_ptr<Left> left_ = std::make_shared<Left>();
+  std::optional<int64_t> fails_after_;
+};
+
+// Binds so many times more, then fails once.
+class Reluctant final : public Kernel {
+ public:
+  Reluctant(KernelPtr inner, std::optional<int64_t>& binds) : Kernel(inner->provider()), inner_(std::move(inner)), binds_(binds) {}
+  std::string algorithm() const override { return inner_->algorithm(); }
+  int threads() const override { return inner_->threads(); }
+  size_t workspace_bytes() const override { return inner_->workspace_bytes(); }
+  Layout input_layout(size_t i) const override { return inner_->input_layout(i); }
+  Layout output_layout(size_t i) const override { return inner_->output_layout(i); }
+  void bind(Buffers buffers, void* workspace) override {
+    if (binds_ && (*binds_)-- == 0) throw Error(ExitCode::memory, "no more for a kernel");
+    inner_->bind(std::move(buffers), workspace);
+  }
+  void run(Stream& stream) override { inner_->run(stream); }
+
+ private:
+  KernelPtr inner_;
+  std::optional<int64_t>& binds_;
 };
 
 class HauntedBackend final : public MakesAsInner<Op> {
@@ -65,10 +91,21 @@ class HauntedBackend final : public MakesAsInner<Op> {
   HauntedBackend(std::unique_ptr<Backend> inner, HauntedDevice& device) : MakesAsInner<Op>(std::move(inner)), device_(device) {}
   std::string_view name() const override { return inner().name(); }
   Device& device() override { return device_; }
-  std::optional<Claim> claim(const Neighbours& neighbours, const Limits& limits) override { return inner().claim(neighbours, limits); }
+  std::optional<Claim> claim(const Neighbours& neighbours, const Limits& limits) override {
+    std::optional<Claim> claim = inner().claim(neighbours, limits);
+    if (claim || !reluctant_) return claim;
+    const graph::Node& node = neighbours.nodes[0];
+    KernelPtr kernel = fovea::make(inner(), node.op, limits);
+    if (!kernel) return std::nullopt;  // a view: no step
+    return Claim{1, std::string(name_of(node.op)), std::make_unique<Reluctant>(std::move(kernel), binds_), node.in, node.out};
+  }
+  void be_reluctant() { reluctant_ = true; }
+  void fail_after(std::optional<int64_t> binds) { binds_ = binds; }
 
  private:
   HauntedDevice& device_;
+  bool reluctant_ = false;
+  std::optional<int64_t> binds_;
 };
 
 struct Case {
@@ -144,6 +181,32 @@ TEST_P(Relocation, BetweenStepsChangesNoBit) {
     EXPECT_EQ(moved.history[i].valid->loss, stayed.history[i].valid->loss);
   }
   EXPECT_EQ(moved.test.loss, stayed.test.loss);
+}
+
+TEST_P(Relocation, ThatFailsHalfWayLeavesTheTrainingWhereItIs) {
+  const TrainResult stayed = run_.train();
+  HauntedDevice device;
+  auto own = std::make_unique<HauntedBackend>(open_backend(GetParam().backend), device);
+  HauntedBackend& backend = *own;
+  backend.be_reluctant();
+  Callbacks silent;
+  Trainer trainer(run_.recipe, silent, nullptr, std::move(own));
+  const auto expect_failure = [&] { data::error_text(ExitCode::memory, [&] { trainer.relocate(); }); };
+  trainer.start();
+  for (int64_t i = 0; !trainer.done(); ++i) {
+    device.fail_after(i % static_cast<int64_t>(plan::arena_count));
+    expect_failure();
+    device.fail_after(std::nullopt);
+    backend.fail_after(5 * i);
+    expect_failure();
+    backend.fail_after(std::nullopt);
+    trainer.epoch_is_trained() ? trainer.end_epoch() : static_cast<void>(trainer.advance(1));
+  }
+  const TrainResult failed = trainer.finish();
+  EXPECT_EQ(device.bytes_changed(), 0u) << "written where nothing lies any more";
+  EXPECT_EQ(failed.late_allocations, 0);
+  EXPECT_EQ(weights_sha256(failed.model.weights), weights_sha256(stayed.model.weights));
+  EXPECT_EQ(failed.test.loss, stayed.test.loss);
 }
 
 INSTANTIATE_TEST_SUITE_P(Host, Relocation, testing::ValuesIn(cases()),
