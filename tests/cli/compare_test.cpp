@@ -79,8 +79,8 @@ TEST(CompareCommand, OverwriteRemovesNothingBeforeANewOneHasEnded) {
   const auto there = [&](const std::string& name) { return is_there(program.path("out/" + name)); };
   ASSERT_EQ(program.run(tiny + "--epochs 1 --backends eigen,openmp --threads 1 --quiet").code, 0);
   const auto end_by = [&](const std::string& signal, const std::string& when_there_is) {
-    return program.run(tiny + "--backends eigen --steps 1000000000 --overwrite --quiet & while kill -0 $! && [ ! -e {}/out/" +
-                       when_there_is + " ]; do sleep 0.1; done; kill -" + signal + " $!; wait $!");
+    return program.run(tiny + "--backends eigen --steps 1000000000 --overwrite --quiet & for i in $(seq 100); do [ -e {}/out/" +
+                       when_there_is + " ] && break; sleep 0.1; done; kill -" + signal + " $!; wait $!");
   };
   EXPECT_EQ(end_by("INT", "replaced-1.json").code, 75);
   EXPECT_TRUE(there("openmp-t1-fp32-b16/best.safetensors"));
