@@ -1,4 +1,5 @@
 // What `cuda` makes of convolutions, biases, relu and pooling, as one step and one by one.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,10 +11,9 @@ namespace fovea::plan {
 namespace {
 
 // 35 images whose outputs of the second convolution are more than a slice: the last slice is a smaller one. Gradients by the image of few
-// channels, of more, of sizes at which tiles are not full, and of sums in parts.
-constexpr const char* network = R"(name = "claims"
-input = [126, 126, 8]
-layers = [
+// channels, of more, of sizes at which tiles are not full, and of sums in parts. `size`: pixels along a side of an image.
+std::string network(int size) {
+  return fmt::format("name = \"claims\"\ninput = [{0}, {0}, 8]\n", size) + R"(layers = [
   { conv2d = 24, kernel = 3, padding = 1, activation = "relu" },
   { conv2d = 32, kernel = 3, padding = 1, activation = "relu" },
   { max_pool = 2 },
@@ -28,6 +28,7 @@ layers = [
   { linear = 4 },
 ]
 )";
+}
 
 class Conv2dClaims : public testing::TestWithParam<const char*> {
  protected:
@@ -35,13 +36,23 @@ class Conv2dClaims : public testing::TestWithParam<const char*> {
     for (const BackendEntry& entry : list_backends())
       if (entry.name == "cuda" && !entry.absent_because.empty()) GTEST_SKIP() << entry.absent_because;
     backend_ = open_backend("cuda");
+    use(128);
+  }
+  void use(int size) {
+    job_ = test::job_of(model::parse_network(network(size), "claims.toml"), 35);
     job_.precision = *graph::precision_named(GetParam());
     job_.images = 70;
   }
   test::Training training(Claims claims) { return test::Training(job_, {.backend = backend_.get(), .claims = claims}); }
+  void expect_the_results_of_the_parts() {
+    test::Training with = training(Claims::on), without = training(Claims::off);
+    const double tolerance = job_.precision.has_working_copies() ? 0.01 : 1e-6;
+    EXPECT_LT(test::largest_difference(with.steps(4), without.steps(4)), tolerance);
+    EXPECT_LT(test::largest_difference(with.weights(), without.weights()), tolerance);
+  }
 
   std::unique_ptr<Backend> backend_;
-  test::Job job_ = test::job_of(model::parse_network(network, "claims.toml"), 35);
+  test::Job job_;
 };
 
 TEST_P(Conv2dClaims, TakeWhatIsAroundThem) {
@@ -62,15 +73,18 @@ TEST_P(Conv2dClaims, GiveTheSameBitsAgain) {
   EXPECT_EQ(once.weights(), again.weights());
 }
 
-TEST_P(Conv2dClaims, GiveTheResultsOfTheirParts) {
-  test::Training with = training(Claims::on), without = training(Claims::off);
-  const double tolerance = job_.precision.has_working_copies() ? 0.01 : 1e-6;
-  const double of_weights = GetParam() == std::string("bf16") ? 0.02 : tolerance;  // four updates by gradients of 8 significant bits
-  EXPECT_LT(test::largest_difference(with.steps(4), without.steps(4)), tolerance);
-  EXPECT_LT(test::largest_difference(with.weights(), without.weights()), of_weights);
+TEST_P(Conv2dClaims, GiveTheResultsOfTheirParts) { expect_the_results_of_the_parts(); }
+
+// Tiles hang over the edge. Not in bf16, where the weights are 0.015 apart after four updates; FewChannels has exact sums of such tiles.
+class Conv2dClaimsAtTheEdge : public Conv2dClaims {};
+TEST_P(Conv2dClaimsAtTheEdge, GiveTheResultsOfTheirParts) {
+  use(126);
+  expect_the_results_of_the_parts();
 }
 
 INSTANTIATE_TEST_SUITE_P(Precisions, Conv2dClaims, testing::Values("fp32", "bf16", "fp16"),
+                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Precisions, Conv2dClaimsAtTheEdge, testing::Values("fp32", "fp16"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
