@@ -39,6 +39,7 @@ TEST_P(ExactnessTest, GivesTheSameNumbersAsTheReference) {
     const CaseData data = make_data(op_case, Fill::small_integer, 17);
     expect_small_sums(op_case, data);
     expect_same_numbers(run_case(*backend, op_case.op, data, {.threads = 3}), exact_result(op_case.op, data));
+    if (HasFatalFailure()) FAIL() << op_case.name << " by " << make(*backend, op_case.op, {.threads = 3})->algorithm();
     ++count;
   }
   EXPECT_GT(count, 0);

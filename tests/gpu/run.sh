@@ -6,19 +6,21 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 
 usage() {
   cat <<END
-usage: tests/gpu/run.sh [--build DIR] [--log FILE] [--no-sanitizers]
+usage: tests/gpu/run.sh [--build DIR] [--log FILE] [--only PATTERN] [--no-sanitizers]
 Runs after a build with the CUDA module and the tests; needs one NVIDIA GPU, and compute-sanitizer unless told otherwise.
   --build DIR       where it was built (default: build)
   --log FILE        what is kept (default: results/gpu_tests.txt)
+  --only PATTERN    the stages whose names the regular expression finds; their lines are added to the log
 Exit codes: 0 all passed, 1 something failed or was skipped, 2 usage.
 END
 }
 
-build=$root/build log=$root/results/gpu_tests.txt sanitizers=(memcheck racecheck initcheck synccheck)
+build=$root/build log=$root/results/gpu_tests.txt only="" sanitizers=(memcheck racecheck initcheck synccheck)
 while [ $# -gt 0 ]; do
   case $1 in
     --build) build=$(cd "${2:?--build needs a folder}" && pwd) && shift ;;
     --log) log=${2:?--log needs a file} && shift ;;
+    --only) only=${2:?--only needs a pattern} && shift ;;
     --no-sanitizers) sanitizers=() ;;
     -h | --help) usage; exit 0 ;;
     *) echo "run.sh: unknown option \`$1\`" >&2; usage >&2; exit 2 ;;
@@ -30,25 +32,35 @@ cd "$root" || exit 2  # the tests read models/ and tests/golden/
 export FOVEA_REQUIRE_GPU=1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-failures=0
-summary=()
 
-# stage NAME COMMAND...: passes if the command does and no test was skipped or missing.
+# stage NAME COMMAND...: passes if the command does and no test was skipped or missing. Stages run beside each other, started in their order;
+# each has a folder of its own for what it writes, $here, and leaves its line in the log when it ends.
+most_at_once=4
+stages=0
 stage() {
-  local name=$1 start=$SECONDS verdict=passed
+  local name=$1 here=$scratch/$stages
   shift
-  "$@" >"$scratch/out" 2>&1 || verdict=FAILED
-  grep -qE '\[  SKIPPED \]|^\[==========\] (0 tests|Running 0 tests)' "$scratch/out" && verdict="FAILED (skipped or no tests)"
+  [[ $name =~ $only ]] || return 0
+  stages=$((stages + 1))
+  mkdir "$here"
+  while [ "$(jobs -rp | wc -l)" -ge "$most_at_once" ]; do wait -n; done
+  run_stage "$@" &
+}
+
+run_stage() {
+  local start=$SECONDS verdict=passed counted
+  "$@" >"$here/out" 2>&1 || verdict=FAILED
+  grep -qE '\[  SKIPPED \]|^\[==========\] (0 tests|Running 0 tests)' "$here/out" && verdict="FAILED (skipped or no tests)"
+  counted=$(grep -oE '\[   counts \] .*|\[  PASSED  \] [0-9]+ tests?|ERROR SUMMARY: .*|RACECHECK SUMMARY: .*' "$here/out" | sed -E 's/^\[ *counts *\] //; s/^\[ *PASSED *\] //' |
+    awk '/^[0-9]+ cases$/ {cases += $1; next} /^[0-9]+ tests?$/ {tests += $1; next} !seen[$0]++ {line = line "; " $0}
+         END {print (cases > 0 ? cases " cases; " : "") (tests > 0 ? tests (tests == 1 ? " test" : " tests") : "") line}')
+  printf '%-44s %-8s %4d s  %s\n' "$name" "$verdict" $((SECONDS - start)) "$counted" | tee -a "$log"
   if [ "$verdict" != passed ]; then
-    failures=$((failures + 1))
-    echo "==== $name: $verdict"
-    grep -nE '\[  FAILED  \]|: Failure|[Ee]rror' "$scratch/out" | head -n 20
-    grep -vE '^\[( RUN      |       OK |----------)\]' "$scratch/out" | tail -n 60
+    touch "$here/failed"
+    grep -nE -A 12 ': Failure|[Ee]rror' "$here/out" | head -n 80
+    grep -E '\[  FAILED  \]' "$here/out"
+    tail -n 20 "$here/out"
   fi
-  local counted
-  counted=$(grep -oE '\[   counts \] .*|\[  PASSED  \] [0-9]+ tests?|ERROR SUMMARY: .*|RACECHECK SUMMARY: .*' "$scratch/out" | sed -E 's/^\[ *counts *\] //; s/^\[ *PASSED *\] //' |
-    awk '/^[0-9]+ cases$/ {cases += $1; next} {line = line (line == "" ? "" : "; ") $0} END {print (cases > 0 ? cases " cases; " : "") line}')
-  summary+=("$(printf '%-44s %-8s %4d s  %s' "$name" "$verdict" $((SECONDS - start)) "$counted")")
 }
 
 # same_bits BACKEND PRECISION: what the first run chose by measuring holds for the others.
@@ -56,35 +68,26 @@ same_bits() {
   local backend=$1 tuning=() && shift
   for i in 1 2 3 4 5; do
     "$build/fovea" train --quiet --backend "$backend" --precision "$1" --data synthetic:28x28x1:10:4096:256 --model lenet5 \
-      --out "$scratch/$backend-$1-run$i" "${tuning[@]}" || return 1
-    [ ! -e "$scratch/$backend-$1-run1/tuning.json" ] || tuning=(--tuning "$scratch/$backend-$1-run1/tuning.json")
-    find "$scratch/$backend-$1-run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$scratch/bits$i"
-    [ -s "$scratch/bits$i" ] || { echo "run $i left no weights"; return 1; }
-    cmp "$scratch/bits1" "$scratch/bits$i" || return 1
+      --out "$here/run$i" "${tuning[@]}" || return 1
+    [ ! -e "$here/run1/tuning.json" ] || tuning=(--tuning "$here/run1/tuning.json")
+    find "$here/run$i" -name '*.safetensors' -exec sha256sum {} + | cut -d' ' -f1 | sort >"$here/bits$i"
+    [ -s "$here/bits$i" ] || { echo "run $i left no weights"; return 1; }
+    cmp "$here/bits1" "$here/bits$i" || return 1
   done
 }
 
-# in_shards NAME FILTER: a test program in several processes, which share the GPU; the first failure is the result.
+# in_shards COUNT PROGRAM FILTER [COMMAND...]: a test program in several processes, behind a command that takes it; the first failure is the result.
 in_shards() {
-  local count=8 failed=0 pids=()
+  local count=$1 program=$2 filter=$3 failed=0 pids=()
+  shift 3
   for ((i = 0; i < count; ++i)); do
-    GTEST_TOTAL_SHARDS=$count GTEST_SHARD_INDEX=$i "$build/$1" --gtest_filter="$2" >"$scratch/shard$i" 2>&1 &
+    GTEST_TOTAL_SHARDS=$count GTEST_SHARD_INDEX=$i "$@" "$build/$program" --gtest_filter="$filter" >"$here/shard$i" 2>&1 &
     pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
-  cat "$scratch"/shard?
+  cat "$here"/shard*
   return $failed
 }
-
-# sanitize TOOL: over the table of operators, and over the claims, whose kernels the table does not have. Its last line is the exit code.
-sanitize() {
-  local failed=0
-  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/backend_tests" --gtest_filter="$reduced" || failed=1
-  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/plan_tests" --gtest_filter='*NormClaims.GiveTheResults*' || failed=1
-  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/train_tests" --gtest_filter='*SmallNet.GivesTheSameBits/0:*SmallNet.GivesTheSameBits/2' || failed=1
-  echo "$failed"
-}
-report() { cat "$1" && [ "$(tail -n 1 "$1")" = 0 ]; }
 
 # The table for every operator; those without random shapes also on random data.
 reduced='*ExactnessTest*/cuda_*:*NonFiniteTest*/cuda:*RecordingTest*/cuda'
@@ -94,20 +97,32 @@ done
 reduced+=':*LossScaleTest*/cuda'
 
 [ -x "$build/backend_tests" ] || { echo "run.sh: there is no backend_tests in $build; build first" >&2; exit 2; }
+mkdir -p "$(dirname "$log")"
+[ -n "$only" ] || : >"$log"
+{
+  echo "tests/gpu/run.sh${only:+ --only $only}, $(date -u +%F), $("$build/fovea" doctor | head -n 1)"
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+} | tee -a "$log"
 stage "doctor" "$build/fovea" doctor
 backends=(cuda)
-if "$build/fovea" doctor --backends | grep -qx cudnn; then backends+=(cudnn); else summary+=("the backend cudnn is absent here: nothing of it was tested"); fi
-stage "backend: table and random shapes" in_shards backend_tests '*cuda*:CudaBackend*:OpCases*'
-stage "study: claims, part by part" "$build/study_tests" --gtest_filter='Diff.Finds*'
-stage "plan: nothing falls back to the reference" "$build/plan_tests" --gtest_filter='Compile.NoStepOfAShippedNetwork*'
-stage "plan: claims and their parts" "$build/plan_tests" --gtest_filter='*NormClaims*:*Conv2dClaims*'
-stage "train: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cuda*:Backends.*:*SmallNet*'
-stage "train: NaN and infinity" "$build/train_tests" --gtest_filter='*NonFiniteValues*cuda*'
-stage "train: precisions" "$build/train_tests" --gtest_filter='*PrecisionTest*cuda*'
+if "$build/fovea" doctor --backends | grep -qx cudnn; then backends+=(cudnn); else echo "the backend cudnn is absent here: nothing of it was tested" | tee -a "$log"; fi
+for tool in "${sanitizers[@]}"; do
+  checked=(compute-sanitizer --tool "$tool" --error-exitcode 1)
+  stage "compute-sanitizer $tool: table" in_shards 2 backend_tests "$reduced" "${checked[@]}"
+  stage "compute-sanitizer $tool: claims" in_shards 4 plan_tests '*NormClaims.GiveTheResultsOfTheirParts/*:*NormClaims.*FromTheFirst*/bf16' "${checked[@]}"
+  stage "compute-sanitizer $tool: small networks" in_shards 1 train_tests '*SmallNet.GivesTheSameBits/0:*SmallNet.GivesTheSameBits/2' "${checked[@]}"
+done
+stage "backend: table and random shapes" in_shards 6 backend_tests '*cuda*:CudaBackend*:OpCases*'
+stage "study: claims, part by part" in_shards 1 study_tests 'Diff.Finds*'
+stage "plan: nothing falls back to the reference" in_shards 1 plan_tests 'Compile.NoStepOfAShippedNetwork*'
+stage "plan: claims and their parts" in_shards 2 plan_tests '*NormClaims*:*Conv2dClaims*'
+stage "train: golden losses, spread, claims" in_shards 2 train_tests '*WholeStep*cuda*:Backends.*:*SmallNet*'
+stage "train: NaN and infinity" in_shards 2 train_tests '*NonFiniteValues*cuda*'
+stage "train: precisions" in_shards 2 train_tests '*PrecisionTest*cuda*'
 for backend in "${backends[@]}"; do
   if [ "$backend" = cudnn ]; then
-    stage "cudnn: choices, table and random shapes" in_shards backend_tests '*cudnn*:*CudnnBackend*'
-    stage "cudnn: golden losses, spread, claims" "$build/train_tests" --gtest_filter='*WholeStep*cudnn*:*NonFiniteValues*cudnn*:*PrecisionTest*cudnn*'
+    stage "cudnn: choices, table and random shapes" in_shards 6 backend_tests '*cudnn*:*CudnnBackend*'
+    stage "cudnn: golden losses, spread, claims" in_shards 2 train_tests '*WholeStep*cudnn*:*NonFiniteValues*cudnn*:*PrecisionTest*cudnn*'
   fi
   for precision in fp32 tf32 bf16 fp16; do
     stage "$backend: five runs in $precision, the same bits" same_bits "$backend" "$precision"
@@ -116,20 +131,7 @@ for backend in "${backends[@]}"; do
     done
   done
 done
-# The sanitizers take turns on the GPU by themselves.
-for tool in "${sanitizers[@]}"; do
-  sanitize "$tool" >"$scratch/$tool" 2>&1 &
-done
 wait
-for tool in "${sanitizers[@]}"; do
-  stage "compute-sanitizer $tool" report "$scratch/$tool"
-done
-
-mkdir -p "$(dirname "$log")"
-{
-  echo "tests/gpu/run.sh, $(date -u +%F), $("$build/fovea" doctor | head -n 1)"
-  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-  printf '%s\n' "${summary[@]}"
-  echo "$failures of ${#summary[@]} failed"
-} | tee "$log"
-[ "$failures" -eq 0 ]
+failed=$(find "$scratch" -name failed | wc -l)
+echo "$failed of $stages failed" | tee -a "$log"
+[ "$failed" -eq 0 ]
