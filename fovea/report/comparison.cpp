@@ -222,6 +222,8 @@ void read_question(const Members& members, Comparison& comparison) {
   comparison.train_images = question.known_integer("train_images");
   comparison.valid_images = question.known_integer("valid_images");
   comparison.test_images = question.known_integer("test_images");
+  comparison.epochs = question.known_integer("epochs");
+  comparison.steps = question.known_integer("steps");
   comparison.target_accuracy = question.known_number("target_accuracy");
   comparison.mode = question.text("mode");
   for (const Json& seed : question.elements("seeds"))

@@ -90,6 +90,7 @@ struct Comparison {
   std::vector<std::string> command, notes;
   Entries environment, question;  // every member, those of objects in it as "gpu.name", as text
   std::optional<int64_t> train_images, valid_images, test_images;
+  std::optional<int64_t> epochs, steps;  // that were asked for, of each training
   Known target_accuracy;
   std::string mode;                  // "training" or "speed"
   std::vector<int64_t> seeds;        // of the trainings of each row

@@ -175,6 +175,8 @@ std::string FigureColumn::reason(const Comparison& comparison) const {
 
 FigureTable figure_table(const Comparison& comparison) {
   FigureTable table;
+  if (comparison.epochs) table.shared = fmt::format("{} epoch{}", *comparison.epochs, *comparison.epochs == 1 ? "" : "s");
+  if (comparison.steps) table.shared = fmt::format("{} step{}", *comparison.steps, *comparison.steps == 1 ? "" : "s");
   table.columns.push_back({"backend", "backend", Align::left, Weight::main, {}});
   for (const ComparedRow& row : comparison.rows) table.columns.back().cells.push_back({row.backend, ""});
   for (const Definition& definition : settings) {

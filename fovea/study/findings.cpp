@@ -131,8 +131,8 @@ class Roofs {
     row.roof.fraction = *row.roof.flops_per_second / *row.roof.roof_flops_per_second;
     const Bound bound = machine.bound({found.flops_per_step, found.bytes_per_step, static_cast<int64_t>(found.predicted_bytes)}, threads);
     row.roof.bound_by = bound.binding == Binding::arithmetic ? "arithmetic" : "memory";
-    row.roof.source =
-        fmt::format("multiply-adds in fp32 of {} thread{}, measured in this run as by `fovea machine`", threads, threads == 1 ? "" : "s");
+    row.roof.source = fmt::format("multiply-adds in fp32 of {}, measured in this run as by `fovea machine`",
+                                  found.device_bytes ? "the GPU" : fmt::format("{} thread{}", threads, threads == 1 ? "" : "s"));
   }
 
  private:

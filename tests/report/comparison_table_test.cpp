@@ -30,7 +30,7 @@ TEST(ComparisonTable, HasAColumnForEachFigureThatIsKnown) {
 
 TEST(ComparisonTable, SaysOnceWhatAllRowsShare) {
   const std::string text = comparison_table(comparison_of(sample_comparison()), Style::terminal);
-  EXPECT_TRUE(text.starts_with("lenet5 on digits: every backend of an example machine: fp32, Example CPU\n")) << text;
+  EXPECT_TRUE(text.starts_with("lenet5 on digits: every backend of an example machine: 6 epochs, fp32, Example CPU\n")) << text;
   EXPECT_EQ(count(text, "precision"), 0U) << text;
 }
 
