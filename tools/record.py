@@ -87,6 +87,22 @@ def record_runs(arguments):
     return line
 
 
+def told(command):
+    """A command without what names folders of one machine."""
+    words = [Path(command[0]).name if "/" in command[0] and not command[0].startswith("./") else command[0]]
+    for before, word in zip(command, command[1:]):
+        if word not in ("--out", "--overwrite") and before != "--out":
+            words.append(re.sub(r"^(\w+):/.*", r"\1:DIR", word))
+    return shlex.join(words)
+
+
+def result_of(command):
+    """What a training says of its program and device, where the command names a folder for it."""
+    folder = dict(zip(command, command[1:])).get("--out")
+    result = Path(folder) / "result.json" if folder else None
+    return json.loads(result.read_text()) if result and result.exists() else None
+
+
 def record_time(arguments):
     seconds = []
     for _ in range(arguments.rounds):
@@ -94,8 +110,9 @@ def record_time(arguments):
         if code := subprocess.run(arguments.command).returncode:
             sys.exit(f"record: `{shlex.join(arguments.command)}` ended with exit code {code}: no record")
         seconds.append(round(time.perf_counter() - begin, 2))
-    command = shlex.join(arguments.command)
-    return record(arguments.experiment, "s", {command: seconds}, {"command": command}, {"versions": {}, "commit": commit_of(".")})
+    command = told(arguments.command)
+    program = result_of(arguments.command) or {"versions": {}, "commit": commit_of("."), "machine": machine()}
+    return record(arguments.experiment, "s", {command: seconds}, {"command": command}, program) | {"machine": program["machine"]}
 
 
 def record_fresh(arguments):
