@@ -137,11 +137,40 @@ def overview(records):
     return markdown(["images/s, and times the peer's", *(f"{where}:" for where in OVERVIEW)], rows) if rows else ""
 
 
+def compared(folder):
+    """The rows of the comparisons in results/reports/, each the result.json of a `fovea compare` with a recipe of recipes/reports/."""
+    rows = []
+    for path in sorted(folder.glob("*/result.json")):
+        comparison = json.loads(path.read_text(encoding="utf-8"))
+        if comparison.get("schema") != "fovea.comparison/1":
+            fail(path.relative_to(ROOT), f"not a comparison of schema fovea.comparison/1: {comparison.get('schema')}")
+        question = comparison["question"]
+        what = f"{path.parent.name}: {question['model']} on {question['data'].split(' (')[0]}, batch {question['batches'][0]:,}, " \
+               f"{of(question['epochs'], 'epoch')}, {comparison['date'][:10]}, `{comparison['commit']}`"
+        for row in comparison["rows"]:
+            rows.append([what, *cells_of_row(row)])
+            what = ""
+    return markdown(COMPARED, rows) if rows else ""
+
+
+def cells_of_row(row):
+    backend = row["backend"] + (f", {of(row['threads'], 'thread')}" if row["threads"] else "")
+    if row["status"] != "ran":
+        return [backend, f"{row['status']}: {row['reason']}", *[""] * (len(COMPARED) - 3)]
+    speedup, energy, accuracy = row["speedup"], row["energy"], row["test_accuracy"]["mean"]
+    memory = row["peak_host_bytes"] if row["peak_device_bytes"] is None else row["peak_device_bytes"]
+    ratio = "1" if speedup["low"] is None else f"{speedup['ratio']:.2f} ({speedup['low']:.2f} – {speedup['high']:.2f})"
+    return [backend, row["device"].split(",")[0], f"{row['s_per_epoch']['median']:,.3g}", ratio, f"{100 * accuracy:.2f} %",
+            f"{memory / 2**20:,.0f}", f"{1e3 * energy['net_joules_per_image']:,.2g}" if energy["samples"] >= ENOUGH_SAMPLES else "–"]
+
+
 def natural(text):
     return [int(part.replace(",", "")) if part[:1].isdigit() else part for part in re.split(r"(\d[\d,]*)", text)]
 
 
 OVERVIEW = ["one GPU, bf16", "16 threads, bf16", "16 threads", "1 thread"]
+ENOUGH_SAMPLES = 30  # of a counter that moves ten times a second, for its energy to be quoted
+COMPARED = ["`fovea compare`", "by", "on", "s/epoch:", "speed-up (95 %):", "test accuracy:", "memory, MiB:", "net mJ/image:"]
 ABLATED = ["replay", "claims", "dependent launches", "across"]
 ACCURACY = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers; in README.md, behind the overview
     ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),
@@ -193,7 +222,7 @@ def main():
         print(__doc__)
         sys.exit(2)
     records = read_records(ROOT / "results")
-    generated = {README: "\n".join([overview(records), tables(records, ACCURACY)]), RESULTS: tables(records, TABLES),
+    generated = {README: "\n".join([overview(records), tables(records, ACCURACY), compared(ROOT / "results" / "reports")]), RESULTS: tables(records, TABLES),
                  COMPARISON: tables(records, TRUST)}
     for file, its_tables in generated.items():
         text = file.read_text(encoding="utf-8")
