@@ -35,7 +35,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 # stage NAME COMMAND...: passes if the command does and no test was skipped or missing. Stages run beside each other, started in their order;
 # each has a folder of its own for what it writes, $here, and leaves its line in the log when it ends.
-most_at_once=4
+most_at_once=6
 stages=0
 stage() {
   local name=$1 here=$scratch/$stages
