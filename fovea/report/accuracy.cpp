@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fovea/report/columns.h"
 #include "fovea/report/numbers.h"
 
 namespace fovea::report {
@@ -19,15 +20,21 @@ constexpr Kind kinds[] = {{"test", "rows[].test_accuracy", &ComparedRow::test_ac
                           {"validation", "rows[].valid_accuracy", &ComparedRow::valid_accuracy, &Comparison::valid_images},
                           {"training", "rows[].train_accuracy", &ComparedRow::train_accuracy, &Comparison::train_images}};
 
-// The standard error of the difference of two accuracies: the larger of what the seeds show and of what so many images can tell.
+double seeds_of(const Score& score) { return static_cast<double>(std::max<int64_t>(1, score.count.value_or(1))); }
+
+// Of the difference of two accuracies.
+double error_of_seeds(const Score& a, const Score& b) {
+  if (!a.deviation || !b.deviation || seeds_of(a) < 2 || seeds_of(b) < 2) return 0;
+  return std::sqrt(*a.deviation * *a.deviation / seeds_of(a) + *b.deviation * *b.deviation / seeds_of(b));
+}
+double error_of_images(const Score& a, const Score& b, std::optional<int64_t> images) {
+  if (!images || *images <= 0) return 0;
+  return std::sqrt((*a.mean * (1 - *a.mean) + *b.mean * (1 - *b.mean)) / static_cast<double>(*images));
+}
+
+// The larger of what the seeds show and of what so many images can tell.
 double standard_error(const Score& a, const Score& b, std::optional<int64_t> images) {
-  double error = 0;
-  const auto seeds = [](const Score& score) { return static_cast<double>(std::max<int64_t>(1, score.count.value_or(1))); };
-  if (a.deviation && b.deviation && seeds(a) > 1 && seeds(b) > 1)
-    error = std::sqrt(*a.deviation * *a.deviation / seeds(a) + *b.deviation * *b.deviation / seeds(b));
-  if (images && *images > 0)
-    error = std::max(error, std::sqrt((*a.mean * (1 - *a.mean) + *b.mean * (1 - *b.mean)) / static_cast<double>(*images)));
-  return error;
+  return std::max(error_of_seeds(a, b), error_of_images(a, b, images));
 }
 
 struct Range {  // of one kind of accuracy over the rows
@@ -47,6 +54,15 @@ Range range_of(const Comparison& comparison, const Kind& kind) {
   return range;
 }
 
+// "0.33 points: sqrt(p(1-p)/N) of both for N = 10,000 test images"
+std::string errors_text(const Score& high, const Score& low, const Kind& kind, const Comparison& comparison, double error) {
+  const std::optional<int64_t> images = comparison.*kind.images;
+  const std::string rest = error > error_of_images(high, low, images)
+                               ? "deviation of the seeds by the root of their number"
+                               : fmt::format("sqrt(p(1-p)/N) for N = {} {} images", grouped(static_cast<double>(*images), 0), kind.name);
+  return fmt::format("{:.2f} points: {}, of both as the root of the sum of squares", 200 * error, rest);
+}
+
 AccuracyJudgement judge(const Comparison& comparison, const Kind& kind, const Range& range) {
   const Score &high = range.best->*kind.score, &low = range.worst->*kind.score;
   if (range.count == 1)
@@ -61,11 +77,16 @@ AccuracyJudgement judge(const Comparison& comparison, const Kind& kind, const Ra
                                         range.worst->label, percent(*high.mean), range.best->label, 100 * difference);
   const double error = standard_error(high, low, comparison.*kind.images);
   if (error == 0) return {fmt::format("Not known: {}; one seed does not tell whether that is chance.", found), "", kind.source};
+  const std::string errors = errors_text(high, low, kind, comparison, error);
   if (difference <= 2 * error)
-    return {fmt::format("Yes, as far as can be told: {}, within two standard errors ({:.2f} points).", found, 200 * error), equal,
-            kind.source};
-  return {fmt::format("No: {}, more than two standard errors ({:.2f} points).", found, 200 * error),
-          fmt::format("but the {} accuracies differ", kind.name), kind.source};
+    return {fmt::format("Yes, as far as can be told: {}, within two standard errors ({}).", found, errors), equal, kind.source};
+  if (seeds_of(high) < 2 && seeds_of(low) < 2)
+    return {fmt::format("Not to be told from one training each: {}. That is more than two standard errors ({}), but a single seed "
+                        "cannot tell it from chance of the training: `--seeds 3` or more would.",
+                        found, errors),
+            fmt::format("with {} accuracies {:.2f} points apart after one training each", kind.name, 100 * difference), kind.source};
+  return {fmt::format("No: {}, more than two standard errors ({}).", found, errors), fmt::format("but the {} accuracies differ", kind.name),
+          kind.source};
 }
 
 }  // namespace

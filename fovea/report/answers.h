@@ -10,7 +10,8 @@ namespace fovea::report {
 
 struct Answer {
   std::string question, text;
-  std::string source;  // the members of result.json that it is from
+  std::string source;       // the members of result.json that it is from
+  std::string remark = "";  // on a text that is to be copied as it is
 };
 
 std::string headline(const Comparison& comparison);         // the answer in one sentence

@@ -11,11 +11,10 @@
 namespace fovea::report {
 namespace {
 
-constexpr const char* unknown = "unknown";
 constexpr std::string_view schema = "fovea.comparison/1";
 
 std::string text_of(const Json& value) {
-  if (value.is_null()) return unknown;
+  if (value.is_null()) return std::string(unknown_entry);
   if (value.is_string()) return value.get<std::string>();
   if (value.is_array()) {
     std::string text;
@@ -81,9 +80,9 @@ Energy energy(const Members& row) {
   return energy;
 }
 
-Speedup speedup(const Members& row) {
-  if (!row.knows("speedup")) return {};
-  const Members members = row.object("speedup");
+Speedup speedup(const Members& row, const char* key) {
+  if (!row.knows(key)) return {};
+  const Members members = row.object(key);
   return {members.text("against"),       members.text("verdict"),     members.text("reason"),
           members.known_number("ratio"), members.known_number("low"), members.known_number("high")};
 }
@@ -183,7 +182,8 @@ ComparedRow compared_row(const Members& members) {
   row.peak_device_reason = members.text("peak_device_bytes_reason");
   row.predicted_reason = members.text("predicted_bytes_reason");
   row.energy = energy(members);
-  row.speedup = speedup(members);
+  row.speedup = speedup(members, "speedup");
+  row.against_fastest = speedup(members, "against_fastest");
   row.roof = roof(members);
   for (const Json& element : members.elements("runs")) row.runs.push_back(compared_run(members.member(element)));
   return row;
@@ -216,7 +216,7 @@ void label(std::vector<ComparedRow>& rows) {
 void read_question(const Members& members, Comparison& comparison) {
   comparison.question = entries_of(members, "question");
   for (auto& [key, value] : comparison.question)
-    if (value == unknown) value = "not set";
+    if (value == unknown_entry) value = "not set";
   if (!members.knows("question")) return;
   const Members question = members.object("question");
   comparison.train_images = question.known_integer("train_images");
@@ -271,6 +271,8 @@ const ComparedRow* find_row(const Comparison& comparison, const std::string& id)
     if (row.id == id) return &row;
   return nullptr;
 }
+
+bool is_on_gpu(const ComparedRow& row) { return row.status == Status::ran && !row.threads; }  // a GPU has no threads
 
 const char* name_of(Status status) {
   switch (status) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -76,11 +77,13 @@ struct ComparedRow {
   Known peak_host_bytes, peak_device_bytes, predicted_bytes;
   std::string peak_host_reason, peak_device_reason, predicted_reason;
   Energy energy;
-  Speedup speedup;
+  Speedup speedup;          // against the first row
+  Speedup against_fastest;  // empty in older files
   Roof roof;
   std::vector<ComparedRun> runs;
 };
 
+inline constexpr std::string_view unknown_entry = "unknown";  // the value of an entry that is null
 using Entries = std::vector<std::pair<std::string, std::string>>;
 
 struct Comparison {
@@ -104,6 +107,8 @@ struct Comparison {
 Comparison read_comparison(const std::filesystem::path& path);
 
 const ComparedRow* find_row(const Comparison& comparison, const std::string& id);  // nullptr if there is none
+
+bool is_on_gpu(const ComparedRow& row);  // it ran, and not on the processor
 
 const char* name_of(Status status);
 

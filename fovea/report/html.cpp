@@ -46,6 +46,14 @@ std::string facts(const Entries& entries) {
   return html + "</dl>\n";
 }
 
+// Each word whole, where there is room for it: a browser would part `--out` behind its dashes.
+std::string command_html(const std::vector<std::string>& command, const std::string& without) {
+  std::string words;
+  for (const std::string& word : command)
+    words += fmt::format("{}<span>{}</span>", words.empty() ? "" : " ", escaped_markup(command_line({word})));
+  return fmt::format("<pre tabindex=\"0\">{}</pre>", words.empty() ? text(without) : words);
+}
+
 std::string answers_html(const Comparison& comparison) {
   std::string html = fmt::format(
       "<section id=\"answer\" aria-labelledby=\"answer-head\"><h2 id=\"answer-head\">The answer</h2>\n"
@@ -53,9 +61,9 @@ std::string answers_html(const Comparison& comparison) {
       text(headline(comparison)));
   for (const Answer& answer : answers(comparison)) {
     const bool command = answer.source == "command";
-    html += fmt::format("<div class=\"card{}\"><dt>{}</dt><dd>{}<p class=\"source\">Source: {}</p></dd></div>\n", command ? " wide" : "",
-                        text(answer.question), command ? fmt::format("<pre tabindex=\"0\">{}</pre>", text(answer.text)) : text(answer.text),
-                        text(answer.source));
+    html += fmt::format("<div class=\"card{}\"><dt>{}</dt><dd>{}{}<p class=\"source\">Source: {}</p></dd></div>\n", command ? " wide" : "",
+                        text(answer.question), command ? command_html(comparison.command, answer.text) : text(answer.text),
+                        answer.remark.empty() ? "" : fmt::format("<p>{}</p>", text(answer.remark)), text(answer.source));
   }
   return html + "</dl></section>\n";
 }

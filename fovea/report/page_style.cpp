@@ -65,6 +65,7 @@ details .scroll{max-height:22rem;overflow-y:auto}
 .facts dd{margin:0}
 pre{background:var(--shade);border:1px solid var(--edge);border-radius:8px;padding:.8rem 1rem;margin:.5rem 0;white-space:pre-wrap;
 overflow-wrap:anywhere;font-size:.9rem}
+pre span{display:inline-block;max-width:100%}
 .notes li{margin:.3rem 0}
 footer{color:var(--soft);font-size:.85rem;padding-top:2rem;padding-bottom:2rem}
 @media (max-width:48rem){.setting{display:none}.settings{display:block}}

@@ -7,8 +7,7 @@
 
 namespace fovea::report {
 
-// Those that ran and have a speed, the fastest first: by their speed-ups, which were measured in pairs, if all have one; else by their
-// medians.
+// Those that ran and have a speed, the fastest first: by their medians of images/s.
 std::vector<const ComparedRow*> by_speed(const Comparison& comparison);
 
 struct Lead {

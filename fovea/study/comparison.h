@@ -78,6 +78,13 @@ struct Roof {
   std::string bound_by, source, reason;
 };
 
+// The speed of a row against that of another one.
+struct Held {
+  std::string against;  // the id of that row, which may be this one
+  std::optional<Ratio> ratio;
+  std::string reason;
+};
+
 enum class RowStatus : uint8_t { ran, refused, absent };
 
 struct Row {
@@ -90,9 +97,8 @@ struct Row {
   Scored train_accuracy, valid_accuracy, test_accuracy;
   Known peak_host_bytes, peak_device_bytes, predicted_bytes;
   Energy energy;
-  std::string against;           // the row that it is compared with
-  std::optional<Ratio> speedup;  // of its speed to that of `against`
-  std::string speedup_reason;
+  Held speedup;          // against the first row that has a speed
+  Held against_fastest;  // against the row with the highest median of images/s
   Roof roof;
   std::vector<SeedRun> runs;
 };

@@ -79,16 +79,16 @@ Json json(const Roof& roof) {
           {"reason", text(roof.reason)}};
 }
 
-Json speedup_of(const Row& row) {
-  Json result = {{"against", text(row.against)}};
-  const bool known = row.speedup && row.speedup->pairs > 0;
-  result["ratio"] = known ? number(row.speedup->ratio) : Json(nullptr);
-  const bool bounded = known && row.speedup->interval;
-  result["low"] = bounded ? number(row.speedup->interval->low) : Json(nullptr);
-  result["high"] = bounded ? number(row.speedup->interval->high) : Json(nullptr);
-  result["verdict"] = known && row.against != row.id ? Json(name_of(row.speedup->verdict)) : Json(nullptr);
-  result["pairs"] = known ? row.speedup->pairs : 0;
-  result["reason"] = text(row.speedup_reason);
+Json json(const Held& held, const std::string& id) {
+  Json result = {{"against", text(held.against)}};
+  const bool known = held.ratio && held.ratio->pairs > 0;
+  result["ratio"] = known ? number(held.ratio->ratio) : Json(nullptr);
+  const bool bounded = known && held.ratio->interval;
+  result["low"] = bounded ? number(held.ratio->interval->low) : Json(nullptr);
+  result["high"] = bounded ? number(held.ratio->interval->high) : Json(nullptr);
+  result["verdict"] = known && held.against != id ? Json(name_of(held.ratio->verdict)) : Json(nullptr);
+  result["pairs"] = known ? held.ratio->pairs : 0;
+  result["reason"] = text(held.reason);
   return result;
 }
 
@@ -147,7 +147,8 @@ Json json(const Row& row) {
   put(result, "peak_device_bytes", row.peak_device_bytes);
   put(result, "predicted_bytes", row.predicted_bytes);
   result["energy"] = json(row.energy);
-  result["speedup"] = speedup_of(row);
+  result["speedup"] = json(row.speedup, row.id);
+  result["against_fastest"] = json(row.against_fastest, row.id);
   result["roof"] = json(row.roof);
   result["runs"] = Json::array();
   for (const SeedRun& run : row.runs) result["runs"].push_back(json(run));

@@ -200,6 +200,37 @@ Question question_of(const CompareSettings& settings, const std::vector<Findings
   return question;
 }
 
+size_t first_with_a_speed(const std::vector<Row>& rows) {
+  return static_cast<size_t>(
+      std::find_if(rows.begin(), rows.end(), [](const Row& row) { return row.images_per_second.median.has_value(); }) - rows.begin());
+}
+
+// Of those that came to their end; as many as there are rows if none did.
+size_t fastest_of(const std::vector<Row>& rows) {
+  size_t fastest = rows.size();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].status != RowStatus::ran || !rows[i].images_per_second.median) continue;
+    if (fastest == rows.size() || *rows[i].images_per_second.median > *rows[fastest].images_per_second.median) fastest = i;
+  }
+  return fastest;
+}
+
+Held held_against(const std::vector<Findings>& findings, const std::vector<Row>& rows, size_t which, size_t against) {
+  if (against == rows.size()) return {"", std::nullopt, "no row has a speed"};
+  const Row& row = rows[which];
+  Held held{rows[against].id, std::nullopt, ""};
+  if (which == against) {
+    held.ratio = Ratio{.ratio = 1, .interval = std::nullopt, .pairs = row.images_per_second.count};
+    held.reason = "the others are compared with it";
+  } else if (row.images_per_second.median) {
+    held.ratio = speed_ratio(findings[which], findings[against]);
+    if (!held.ratio->interval) held.reason = fmt::format("fewer than {} rounds say nothing for sure", least_rounds);
+  } else {
+    held.reason = "its speed is not known";
+  }
+  return held;
+}
+
 std::string system_name() {
   std::ifstream stream("/etc/os-release");
   std::string line, pretty;
@@ -265,24 +296,17 @@ Ratio speed_ratio(const Findings& of, const Findings& against) {
 void summarise(Comparison& comparison, const CompareSettings& settings, const std::vector<Findings>& findings, const Sampler& sampler) {
   comparison.question = question_of(settings, findings);
   Roofs roofs;
-  const Findings* base = nullptr;
   for (const Findings& found : findings) {
     Row row = row_of(found, comparison, settings, sampler);
     roofs.put(row, found);
     for (const std::string& warning : found.warnings) comparison.notes.push_back(fmt::format("{}: {}", row.id, warning));
     if (!found.stayed.empty()) comparison.notes.push_back(fmt::format("row {}: {}", row.id, found.stayed));
-    if (row.images_per_second.median && base == nullptr) base = &found;
-    if (base != nullptr) row.against = base->entry.id;
-    if (base == &found) {
-      row.speedup = Ratio{.ratio = 1, .interval = std::nullopt, .pairs = row.images_per_second.count};
-      row.speedup_reason = "the others are compared with it";
-    } else if (row.images_per_second.median) {
-      row.speedup = speed_ratio(found, *base);
-      if (!row.speedup->interval) row.speedup_reason = fmt::format("fewer than {} rounds say nothing for sure", least_rounds);
-    } else {
-      row.speedup_reason = "its speed is not known";
-    }
     comparison.rows.push_back(std::move(row));
+  }
+  const size_t first = first_with_a_speed(comparison.rows), fastest = fastest_of(comparison.rows);
+  for (size_t i = 0; i < findings.size(); ++i) {
+    comparison.rows[i].speedup = held_against(findings, comparison.rows, i, first);
+    comparison.rows[i].against_fastest = held_against(findings, comparison.rows, i, fastest);
   }
 }
 

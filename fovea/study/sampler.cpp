@@ -11,7 +11,10 @@ namespace fovea::study {
 namespace {
 
 constexpr auto period = std::chrono::milliseconds(100);
-constexpr double shortest_sample = 0.1;  // seconds: the kernel counts the use of processors in hundredths
+// Between two moves of a counter that are used: RAPL counts in milliseconds; NVML's moves about ten times a second, and is looked at as
+// often, so that one period of it may look like half of one.
+constexpr double cpu_moves = 0, gpu_moves = 0.2;  // seconds
+constexpr double shortest_sample = 0.1;           // seconds: the kernel counts the use of processors in hundredths
 
 double own_processor_seconds() {
   timespec now{};
@@ -85,6 +88,25 @@ struct Sum {
   }
 };
 
+// A counter moves at its own times, perhaps as seldom as it is looked at, so that the difference of two looks is nothing at one time and
+// twice too much at the next. It is taken to grow evenly between two looks that saw it move and are `apart` seconds from each other; behind
+// the last of them nothing is known.
+void even_out(std::vector<Moment>& moments, std::optional<double> Joules::*domain, double apart) {
+  const auto joules = [&](size_t i) -> std::optional<double>& { return moments[i].joules.*domain; };
+  size_t moved = 0;  // the last that saw it move
+  for (size_t i = 1; i < moments.size(); ++i) {
+    if (!joules(moved) || !joules(i)) {
+      moved = i;
+      continue;
+    }
+    if (*joules(i) == *joules(moved) || *joules(i) == *joules(i - 1) || moments[i].seconds - moments[moved].seconds < apart) continue;
+    const double watts = (*joules(i) - *joules(moved)) / (moments[i].seconds - moments[moved].seconds);
+    for (size_t j = moved + 1; j < i; ++j) joules(j) = *joules(moved) + watts * (moments[j].seconds - moments[moved].seconds);
+    moved = i;
+  }
+  for (size_t j = moved + 1; j < moments.size(); ++j) joules(j).reset();
+}
+
 }  // namespace
 
 Sampler::Sampler(const Nvml& nvml, Places places)
@@ -144,7 +166,10 @@ Power power_in(std::span<const Moment> moments, std::span<const Window> windows,
   return power;
 }
 
-std::vector<Sample> samples_in(std::span<const Moment> moments, std::span<const Window> windows, size_t most) {
+std::vector<Sample> samples_in(std::span<const Moment> looks, std::span<const Window> windows, size_t most) {
+  std::vector<Moment> moments(looks.begin(), looks.end());
+  even_out(moments, &Joules::cpu, cpu_moves);
+  even_out(moments, &Joules::gpu, gpu_moves);
   double total = 0, before = 0;
   for (const Window& window : windows) total += window.end - window.begin;
   const double wanted = std::max(shortest_sample, total / static_cast<double>(most));

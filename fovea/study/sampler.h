@@ -66,6 +66,6 @@ struct Power {
 Power power_in(std::span<const Moment> moments, std::span<const Window> windows, std::optional<double> Joules::*domain, double settle);
 
 // The windows laid end to end, as at most `most` samples.
-std::vector<Sample> samples_in(std::span<const Moment> moments, std::span<const Window> windows, size_t most);
+std::vector<Sample> samples_in(std::span<const Moment> looks, std::span<const Window> windows, size_t most);
 
 }  // namespace fovea::study

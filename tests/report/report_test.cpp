@@ -71,7 +71,8 @@ TEST(Report, HasAnswersTableFiguresNotesMachineAndSources) {
   EXPECT_NE(page.find("8.00 GiB"), std::string::npos);
   EXPECT_NE(page.find("by bootstrap over the rounds"), std::string::npos);
   EXPECT_NE(page.find("refused: needs 19.5 GiB"), std::string::npos);
-  EXPECT_NE(page.find("--out 'runs/my comparison'"), std::string::npos);
+  EXPECT_NE(page.find("<span>--out</span> <span>'runs/my comparison'</span>"), std::string::npos) << "no word is parted";
+  EXPECT_NE(page.find("<p>Measured with fovea 0.1.0, commit 0123abc, Example CPU.</p>"), std::string::npos);
 }
 
 TEST(Report, NeverHidesWhatStandsIn) {

@@ -122,10 +122,34 @@ TEST_F(Compare, RowsTakeTurnsInEveryRound) {
     EXPECT_EQ(rounds.size(), row.runs[0].slices.size()) << "no round twice";
     EXPECT_GE(rounds.size(), least_rounds);
   }
-  EXPECT_EQ(comparison.rows[0].speedup->ratio, 1);
-  EXPECT_EQ(comparison.rows[1].against, comparison.rows[0].id);
-  EXPECT_GE(comparison.rows[1].speedup->pairs, least_rounds);
-  EXPECT_TRUE(comparison.rows[1].speedup->interval);
+  EXPECT_EQ(comparison.rows[0].speedup.ratio->ratio, 1);
+  EXPECT_EQ(comparison.rows[1].speedup.against, comparison.rows[0].id);
+  EXPECT_GE(comparison.rows[1].speedup.ratio->pairs, least_rounds);
+  EXPECT_TRUE(comparison.rows[1].speedup.ratio->interval);
+}
+
+// Else what is known of two fast rows is as uncertain as the slow one that both were measured beside.
+TEST_F(Compare, RowsAreHeldAgainstTheFastestByPairs) {
+  settings_.backends = {"reference", "eigen", "openmp"};
+  const Comparison comparison = compare();
+  const Json json = Json::parse(json_of(comparison));
+  size_t fastest = 0;
+  for (size_t i = 1; i < 3; ++i)
+    if (*comparison.rows[i].images_per_second.median > *comparison.rows[fastest].images_per_second.median) fastest = i;
+  for (size_t i = 0; i < 3; ++i) {
+    const Held& held = comparison.rows[i].against_fastest;
+    const Json& written = json.at("rows")[i].at("against_fastest");
+    EXPECT_EQ(held.against, comparison.rows[fastest].id);
+    EXPECT_EQ(written.at("against"), held.against);
+    EXPECT_EQ(written.at("pairs"), held.ratio->pairs);
+    EXPECT_GE(held.ratio->pairs, least_rounds);
+    EXPECT_EQ(held.ratio->interval.has_value(), i != fastest);
+    EXPECT_EQ(written.at("verdict").is_null(), i == fastest);
+    EXPECT_EQ(written.at("reason").is_null(), i != fastest);
+  }
+  EXPECT_EQ(comparison.rows[fastest].against_fastest.ratio->ratio, 1);
+  ASSERT_NE(fastest, 0u) << "the reference is the slowest";
+  EXPECT_NEAR(comparison.rows[0].against_fastest.ratio->ratio * comparison.rows[fastest].speedup.ratio->ratio, 1, 1e-9);
 }
 
 TEST_F(Compare, StepsMeasureSpeedAlone) {
@@ -260,7 +284,7 @@ TEST_F(Compare, RowsThatTheMemoryDoesNotHoldTogetherComeOneAfterAnother) {
     slices += row.runs[0].slices.size();
   }
   EXPECT_EQ(rounds.size(), slices) << "no round has both";
-  EXPECT_TRUE(comparison.rows[1].speedup->interval) << "of the medians";
+  EXPECT_TRUE(comparison.rows[1].speedup.ratio->interval) << "of the medians";
   EXPECT_EQ(SmallDevice::taken, 0u);
 }
 

@@ -167,6 +167,34 @@ TEST(Sampler, SamplesLieEndToEnd) {
   EXPECT_LE(samples_in(ten_seconds(), windows, 4).size(), 4u);
 }
 
+// 100 W, counted in steps of 13 J: the counter stands still between some looks and jumps between others.
+TEST(Sampler, PowerIsEvenWhereTheCounterIsNot) {
+  std::vector<Moment> moments = ten_seconds();
+  for (Moment& moment : moments) moment.joules.gpu = 13 * std::floor(*moment.joules.gpu / 13);
+  moments.back().joules.gpu = moments[98].joules.gpu;  // it has not moved since
+  moments[99].joules.gpu = moments[98].joules.gpu;
+  const std::vector<Window> windows = {{0.5, 5.0}, {6.0, 10.0}};
+  const std::vector<Sample> samples = samples_in(moments, windows, 1000);
+  ASSERT_GE(samples.size(), 50u);
+  size_t unknown = 0;
+  for (const Sample& sample : samples) {
+    if (!sample.gpu_watts) ++unknown;
+    // Looked at ten times a second, a step of the counter is seen up to a tenth of a second late.
+    else
+      EXPECT_NEAR(*sample.gpu_watts, 100, 40) << sample.t;
+    EXPECT_NEAR(*sample.cpu_watts, 10, 1e-9) << "this one moves at every look";
+  }
+  EXPECT_FALSE(samples.back().gpu_watts) << "what came behind its last move is not known, and not 0 W";
+  EXPECT_LE(unknown, 3u);
+}
+
+TEST(Sampler, ACounterThatNeverMovesSaysNothing) {
+  std::vector<Moment> moments = ten_seconds();
+  for (Moment& moment : moments) moment.joules.cpu = 5;
+  const std::vector<Window> windows = {{1.0, 9.0}};
+  for (const Sample& sample : samples_in(moments, windows, 1000)) EXPECT_FALSE(sample.cpu_watts);
+}
+
 TEST(Sampler, LooksAtThisProcess) {
   Powercap tree;
   tree.zone("intel-rapl:0", "package-0", "1000000");

@@ -79,7 +79,7 @@ void run(char** arguments) {
   Plant plant(std::atof(arguments[3]));
   for (int i = std::atoi(arguments[4]); i > 0; --i) {
     const Comparison comparison = compare(settings, "no_folder_is_made", plant);
-    const Ratio& ratio = *comparison.rows[1].speedup;
+    const Ratio& ratio = *comparison.rows[1].speedup.ratio;
     fmt::print(
         "{{\"ratio\": {:.5f}, \"low\": {:.5f}, \"high\": {:.5f}, \"pairs\": {}, \"verdict\": \"{}\", \"images_per_second\": {:.0f}}}\n",
         ratio.ratio, ratio.interval->low, ratio.interval->high, ratio.pairs, name_of(ratio.verdict),
