@@ -222,11 +222,11 @@ Idle idle_power(Sampler& sampler) {
   const double begin = sampler.look().seconds;
   std::this_thread::sleep_for(std::chrono::duration<double>(idle_seconds));
   const std::vector<Window> window = {{begin, sampler.look().seconds}};
-  const std::vector<Moment> moments = sampler.moments();
+  const auto watts = [&](std::optional<double> Joules::*domain) { return power_in(sampler.readings(domain), window, 0).watts; };
   idle.seconds = window[0].end - begin;
-  idle.cpu_watts = power_in(moments, window, &Joules::cpu, 0).watts;
-  idle.dram_watts = power_in(moments, window, &Joules::dram, 0).watts;
-  idle.gpu_watts = power_in(moments, window, &Joules::gpu, 0).watts;
+  idle.cpu_watts = watts(&Joules::cpu);
+  idle.dram_watts = watts(&Joules::dram);
+  idle.gpu_watts = watts(&Joules::gpu);
   return idle;
 }
 

@@ -85,15 +85,15 @@ void put_energy(Row& row, const Findings& found, const Comparison& comparison, c
   }
   for (const Window& window : windows) seconds += window.end - window.begin;
   const double runs = static_cast<double>(std::max<size_t>(1, found.runs.size()));
-  const std::vector<Moment> moments = sampler.moments();
   double gross = 0, net = 0;
   const auto add = [&](std::optional<double> Joules::*domain, double settle, std::optional<double> idle) -> std::optional<double> {
-    Power power = power_in(moments, windows, domain, settle);
-    if (!power.watts) power = power_in(moments, found.windows_of_speed, domain, settle);  // the training's own turns are too short
+    const std::vector<Reading> readings = sampler.readings(domain);
+    Power power = power_in(readings, windows, settle);
+    if (!power.watts) power = power_in(readings, found.windows_of_speed, settle);  // the training's own turns are too short
     if (!power.watts || images == 0) return std::nullopt;
     gross += *power.watts * seconds;
     net += (*power.watts - idle.value_or(0)) * seconds;
-    energy.samples = std::max(energy.samples, power.moments);
+    energy.samples = std::max(energy.samples, power.readings);
     energy.coverage = std::min({energy.coverage.value_or(1), 1.0, power.seconds / seconds});
     return *power.watts * seconds / runs;
   };

@@ -11,10 +11,8 @@ namespace fovea::study {
 namespace {
 
 constexpr auto period = std::chrono::milliseconds(100);
-// Between two moves of a counter that are used: RAPL counts in milliseconds; NVML's moves about ten times a second, and is looked at as
-// often, so that one period of it may look like half of one.
-constexpr double cpu_moves = 0, gpu_moves = 0.2;  // seconds
-constexpr double shortest_sample = 0.1;           // seconds: the kernel counts the use of processors in hundredths
+constexpr auto gpu_period = std::chrono::milliseconds(10);  // its counter moves about ten times a second
+constexpr double shortest_sample = 0.1;                     // seconds: the kernel counts the use of processors in hundredths
 
 double own_processor_seconds() {
   timespec now{};
@@ -44,12 +42,14 @@ double resident_bytes(const std::filesystem::path& proc) {
   return resident * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
 }
 
-std::span<const Moment> inside(std::span<const Moment> moments, const Window& window, double settle) {
-  const auto first = std::lower_bound(moments.begin(), moments.end(), window.begin + settle,
-                                      [](const Moment& moment, double seconds) { return moment.seconds < seconds; });
-  const auto last = std::upper_bound(moments.begin(), moments.end(), window.end,
-                                     [](double seconds, const Moment& moment) { return seconds < moment.seconds; });
-  return first < last ? std::span(first, last) : std::span<const Moment>();
+// Moments or readings.
+template <class Dated>
+std::span<const Dated> inside(std::span<const Dated> all, const Window& window, double settle) {
+  const auto first = std::lower_bound(all.begin(), all.end(), window.begin + settle,
+                                      [](const Dated& one, double seconds) { return one.seconds < seconds; });
+  const auto last =
+      std::upper_bound(all.begin(), all.end(), window.end, [](double seconds, const Dated& one) { return seconds < one.seconds; });
+  return first < last ? std::span(first, last) : std::span<const Dated>();
 }
 
 // What several pairs of moments come to.
@@ -88,25 +88,6 @@ struct Sum {
   }
 };
 
-// A counter moves at its own times, perhaps as seldom as it is looked at, so that the difference of two looks is nothing at one time and
-// twice too much at the next. It is taken to grow evenly between two looks that saw it move and are `apart` seconds from each other; behind
-// the last of them nothing is known.
-void even_out(std::vector<Moment>& moments, std::optional<double> Joules::*domain, double apart) {
-  const auto joules = [&](size_t i) -> std::optional<double>& { return moments[i].joules.*domain; };
-  size_t moved = 0;  // the last that saw it move
-  for (size_t i = 1; i < moments.size(); ++i) {
-    if (!joules(moved) || !joules(i)) {
-      moved = i;
-      continue;
-    }
-    if (*joules(i) == *joules(moved) || *joules(i) == *joules(i - 1) || moments[i].seconds - moments[moved].seconds < apart) continue;
-    const double watts = (*joules(i) - *joules(moved)) / (moments[i].seconds - moments[moved].seconds);
-    for (size_t j = moved + 1; j < i; ++j) joules(j) = *joules(moved) + watts * (moments[j].seconds - moments[moved].seconds);
-    moved = i;
-  }
-  for (size_t j = moved + 1; j < moments.size(); ++j) joules(j).reset();
-}
-
 }  // namespace
 
 Sampler::Sampler(const Nvml& nvml, Places places)
@@ -123,10 +104,24 @@ Sampler::~Sampler() {
 
 void Sampler::run() {
   std::unique_lock lock(mutex_);
+  const auto step = meter_.counts_gpu() ? gpu_period : period;
   while (!stopped_) {
     moments_.push_back(moment());
-    changed_.wait_for(lock, period, [this] { return stopped_; });
+    for (auto waited = 0 * step; waited < period && !stopped_; waited += step) {
+      changed_.wait_for(lock, step, [this] { return stopped_; });
+      watch_gpu();
+    }
   }
+}
+
+void Sampler::watch_gpu() {
+  if (!meter_.counts_gpu()) return;
+  const double seconds = watch_.seconds();
+  note_gpu({seconds, meter_.gpu_total(seconds)});
+}
+
+void Sampler::note_gpu(const Reading& reading) {
+  if (gpu_moves_.empty() || gpu_moves_.back().joules != reading.joules) gpu_moves_.push_back(reading);
 }
 
 Moment Sampler::look() {
@@ -137,13 +132,22 @@ Moment Sampler::look() {
 
 std::vector<Moment> Sampler::moments() const {
   const std::lock_guard lock(mutex_);
-  return moments_;
+  std::vector<Moment> moments = moments_;
+  for (std::optional<double> Joules::*domain : {&Joules::cpu, &Joules::dram}) even_out(moments, domain, moves_of(moments_, domain));
+  even_out(moments, &Joules::gpu, meter_.counts_gpu() ? gpu_moves_ : moves_of(moments_, &Joules::gpu));
+  return moments;
+}
+
+std::vector<Reading> Sampler::readings(std::optional<double> Joules::*domain) const {
+  const std::lock_guard lock(mutex_);
+  return domain == &Joules::gpu && meter_.counts_gpu() ? gpu_moves_ : moves_of(moments_, domain);
 }
 
 Moment Sampler::moment() {
   Moment moment;
   moment.seconds = watch_.seconds();
   moment.joules = meter_.read(moment.seconds);
+  if (meter_.counts_gpu()) note_gpu({moment.seconds, *moment.joules.gpu});
   moment.own_seconds = own_processor_seconds();
   read_use(places_.proc, moment);
   moment.host_bytes = resident_bytes(places_.proc);
@@ -152,24 +156,46 @@ Moment Sampler::moment() {
   return moment;
 }
 
-Power power_in(std::span<const Moment> moments, std::span<const Window> windows, std::optional<double> Joules::*domain, double settle) {
+std::vector<Reading> moves_of(std::span<const Moment> moments, std::optional<double> Joules::*domain) {
+  std::vector<Reading> moves;
+  for (const Moment& moment : moments)
+    if (const std::optional<double> joules = moment.joules.*domain; joules && (moves.empty() || moves.back().joules != *joules))
+      moves.push_back({moment.seconds, *joules});
+  return moves;
+}
+
+void even_out(std::vector<Moment>& moments, std::optional<double> Joules::*domain, std::span<const Reading> moves) {
+  size_t behind = 0;  // the first move that is not in front of the moment
+  for (Moment& moment : moments) {
+    while (behind < moves.size() && moves[behind].seconds < moment.seconds) ++behind;
+    std::optional<double>& joules = moment.joules.*domain;
+    joules.reset();
+    if (behind == moves.size()) continue;
+    const Reading& next = moves[behind];
+    if (next.seconds == moment.seconds) {
+      joules = next.joules;
+    } else if (behind > 0) {
+      const Reading& last = moves[behind - 1];
+      joules = last.joules + (next.joules - last.joules) * (moment.seconds - last.seconds) / (next.seconds - last.seconds);
+    }
+  }
+}
+
+Power power_in(std::span<const Reading> readings, std::span<const Window> windows, double settle) {
   Power power;
   double joules = 0;
   for (const Window& window : windows) {
-    const std::span<const Moment> in = inside(moments, window, settle);
-    if (in.size() < 2 || !(in.front().joules.*domain) || !(in.back().joules.*domain)) continue;
-    joules += *(in.back().joules.*domain) - *(in.front().joules.*domain);
+    const std::span<const Reading> in = inside(readings, window, settle);
+    if (in.size() < 2) continue;
+    joules += in.back().joules - in.front().joules;
     power.seconds += in.back().seconds - in.front().seconds;
-    power.moments += std::ssize(in);
+    power.readings += std::ssize(in);
   }
   if (power.seconds > 0) power.watts = joules / power.seconds;
   return power;
 }
 
-std::vector<Sample> samples_in(std::span<const Moment> looks, std::span<const Window> windows, size_t most) {
-  std::vector<Moment> moments(looks.begin(), looks.end());
-  even_out(moments, &Joules::cpu, cpu_moves);
-  even_out(moments, &Joules::gpu, gpu_moves);
+std::vector<Sample> samples_in(std::span<const Moment> moments, std::span<const Window> windows, size_t most) {
   double total = 0, before = 0;
   for (const Window& window : windows) total += window.end - window.begin;
   const double wanted = std::max(shortest_sample, total / static_cast<double>(most));

@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "fovea/study/sampler.h"
 #include "tests/data/data_folder.h"
@@ -144,14 +147,31 @@ std::vector<Moment> ten_seconds() {
 TEST(Sampler, PowerOfWindowsAndWhatTheyCover) {
   const std::vector<Moment> moments = ten_seconds();
   const std::vector<Window> windows = {{0.95, 2.05}, {5.0, 6.0}, {7.01, 7.09}};
-  const Power cpu = power_in(moments, windows, &Joules::cpu, 0);
+  const Power cpu = power_in(moves_of(moments, &Joules::cpu), windows, 0);
   EXPECT_NEAR(*cpu.watts, 10, 1e-9);
   EXPECT_NEAR(cpu.seconds, 2, 1e-9) << "1.0 to 2.0, 5.0 to 6.0, and nothing of the window between two moments";
-  EXPECT_EQ(cpu.moments, 22);
-  const Power gpu = power_in(moments, windows, &Joules::gpu, 0.5);
+  EXPECT_EQ(cpu.readings, 22);
+  const Power gpu = power_in(moves_of(moments, &Joules::gpu), windows, 0.5);
   EXPECT_NEAR(*gpu.watts, 100, 1e-9);
   EXPECT_LT(gpu.seconds, 1.2);
-  EXPECT_FALSE(power_in(moments, windows, &Joules::dram, 0).watts);
+  EXPECT_FALSE(power_in(moves_of(moments, &Joules::dram), windows, 0).watts);
+}
+
+// 100 W idle and 400 W from 2 s to 2.55 s, by a counter that moves each 0.1 s, 0.07 s behind the tenths.
+std::vector<Reading> late_counter() {
+  std::vector<Reading> moves;
+  for (int i = 0; i < 100; ++i) {
+    const double seconds = 0.1 * i + 0.07;
+    moves.push_back({seconds, 100 * seconds + 300 * std::clamp(seconds - 2, 0.0, 0.55)});
+  }
+  return moves;
+}
+
+TEST(Sampler, PowerIsThatBetweenMovesOfTheCounter) {
+  const std::vector<Window> busy = {{2.0, 2.55}}, short_turn = {{2.0, 2.25}};
+  EXPECT_NEAR(*power_in(late_counter(), busy, 0.05).watts, 400, 1e-9);
+  EXPECT_NEAR(power_in(late_counter(), busy, 0.05).seconds, 0.4, 1e-9);
+  EXPECT_FALSE(power_in(late_counter(), short_turn, 0.1).watts) << "one move alone says nothing";
 }
 
 TEST(Sampler, SamplesLieEndToEnd) {
@@ -167,30 +187,26 @@ TEST(Sampler, SamplesLieEndToEnd) {
   EXPECT_LE(samples_in(ten_seconds(), windows, 4).size(), 4u);
 }
 
-// 100 W, counted in steps of 13 J: the counter stands still between some looks and jumps between others.
 TEST(Sampler, PowerIsEvenWhereTheCounterIsNot) {
   std::vector<Moment> moments = ten_seconds();
-  for (Moment& moment : moments) moment.joules.gpu = 13 * std::floor(*moment.joules.gpu / 13);
-  moments.back().joules.gpu = moments[98].joules.gpu;  // it has not moved since
-  moments[99].joules.gpu = moments[98].joules.gpu;
+  for (Moment& moment : moments) moment.joules.gpu = 13 * std::floor(*moment.joules.gpu / 13);  // as it was looked at
+  std::vector<Reading> moves;
+  for (int i = 1; i <= 70; ++i) moves.push_back({0.13 * i, 13.0 * i});
+  even_out(moments, &Joules::gpu, moves);
   const std::vector<Window> windows = {{0.5, 5.0}, {6.0, 10.0}};
   const std::vector<Sample> samples = samples_in(moments, windows, 1000);
   ASSERT_GE(samples.size(), 50u);
-  size_t unknown = 0;
-  for (const Sample& sample : samples) {
-    if (!sample.gpu_watts) ++unknown;
-    // Looked at ten times a second, a step of the counter is seen up to a tenth of a second late.
-    else
-      EXPECT_NEAR(*sample.gpu_watts, 100, 40) << sample.t;
-    EXPECT_NEAR(*sample.cpu_watts, 10, 1e-9) << "this one moves at every look";
-  }
-  EXPECT_FALSE(samples.back().gpu_watts) << "what came behind its last move is not known, and not 0 W";
-  EXPECT_LE(unknown, 3u);
+  for (const Sample& sample : samples) EXPECT_NEAR(sample.gpu_watts.value_or(100), 100, 1e-6) << sample.t;
+  EXPECT_FALSE(moments.front().joules.gpu) << "what it was in front of its first move is not known";
+  EXPECT_TRUE(moments[90].joules.gpu);
+  EXPECT_FALSE(moments[92].joules.gpu) << "what came behind its last move is not known, and not 0 W";
+  EXPECT_FALSE(samples.back().gpu_watts);
 }
 
 TEST(Sampler, ACounterThatNeverMovesSaysNothing) {
   std::vector<Moment> moments = ten_seconds();
   for (Moment& moment : moments) moment.joules.cpu = 5;
+  even_out(moments, &Joules::cpu, moves_of(moments, &Joules::cpu));
   const std::vector<Window> windows = {{1.0, 9.0}};
   for (const Sample& sample : samples_in(moments, windows, 1000)) EXPECT_FALSE(sample.cpu_watts);
 }
@@ -207,6 +223,14 @@ TEST(Sampler, LooksAtThisProcess) {
   EXPECT_GE(last.offered_seconds, first.offered_seconds);
   EXPECT_EQ(last.joules.cpu, 0);
   EXPECT_GE(sampler.moments().size(), 3u);
+}
+
+TEST(Sampler, SeesACounterOfTheGpuMoveBetweenItsMoments) {
+  const FakeGpu kind("counter");  // which moves each time that it is looked at
+  const Nvml nvml(FOVEA_FAKE_NVML);
+  Sampler sampler(nvml, {.powercap = "/nowhere", .proc = "/proc"});
+  while (sampler.moments().size() < 3) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_GT(sampler.readings(&Joules::gpu).size(), 2 * sampler.moments().size());
 }
 
 }  // namespace
