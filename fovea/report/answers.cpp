@@ -236,8 +236,10 @@ std::vector<Answer> answers(const Comparison& comparison) {
     return text + ".";
   };
   all.push_back({"Which is the fastest?", rows.empty() ? none : fastest_text(), "rows[].images_per_second"});
-  all.push_back({"By how much?", rows.empty() ? none : by_how_much(comparison, rows), "rows[].speedup, rows[].images_per_second"});
-  all.push_back({"How sure is that?", rows.empty() ? none : how_sure(comparison, rows), "rows[].speedup, rows[].images_per_second"});
+  all.push_back(
+      {"By how much?", rows.empty() ? none : by_how_much(comparison, rows), "rows[].speedup, against_fastest, images_per_second"});
+  all.push_back(
+      {"How sure is that?", rows.empty() ? none : how_sure(comparison, rows), "rows[].speedup, against_fastest, images_per_second"});
   const AccuracyJudgement accuracy = judge_accuracy(comparison);
   all.push_back({"Is the accuracy equal?", accuracy.text, accuracy.source});
   all.push_back({"How much memory?", rows.empty() ? none : memory_text(comparison, *rows.front()),

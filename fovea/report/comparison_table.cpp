@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fovea/report/numbers.h"
+#include "fovea/report/remarks.h"
 
 namespace fovea::report {
 namespace {
@@ -126,39 +127,6 @@ std::string shared_text(const FigureColumn& column, const std::vector<ComparedRo
   return column.title == "threads" ? fmt::format("{} thread{}", text, text == "1" ? "" : "s") : fmt::format("{} {}", column.title, text);
 }
 
-// "3 of 40 steps are onednn's own, 37 are openmp's"; empty where all are its own, or it is not known.
-std::string kernels_of_others(const ComparedRow& row) {
-  int64_t all = 0, own = 0;
-  std::string others;
-  for (const auto& [name, steps] : row.providers) {
-    all += steps;
-    if (name == row.backend)
-      own = steps;
-    else
-      others += fmt::format("{} {} are {}'s", others.empty() ? "," : " and", steps, name);
-  }
-  if (own == all) return "";
-  return fmt::format("{} of {} steps are {}'s own{}", own == 0 ? "none" : std::to_string(own), all, row.backend, others);
-}
-
-// Names with the same text behind them, in the order of the first: "a, b: text".
-class Remarks {
- public:
-  void add(const std::string& name, const std::string& text) {
-    const auto found = std::find_if(remarks_.begin(), remarks_.end(), [&](const auto& remark) { return remark.second == text; });
-    if (found == remarks_.end())
-      remarks_.emplace_back(name, text);
-    else
-      found->first += ", " + name;
-  }
-  void write_to(std::vector<std::string>& lines) const {
-    for (const auto& [names, text] : remarks_) lines.push_back(fmt::format("{}: {}", names, text));
-  }
-
- private:
-  std::vector<std::pair<std::string, std::string>> remarks_;
-};
-
 }  // namespace
 
 bool FigureColumn::is_known() const {
@@ -197,22 +165,6 @@ FigureTable figure_table(const Comparison& comparison) {
   else if (const std::string text = shared_text(devices, comparison.rows); !text.empty())
     table.shared += (table.shared.empty() ? "" : ", ") + text;
   return table;
-}
-
-std::vector<std::string> remarks(const Comparison& comparison, const FigureTable& table) {
-  Remarks rows, figures;
-  for (const ComparedRow& row : comparison.rows)
-    if (row.status != Status::ran) rows.add(row.label, fmt::format("{}: {}", name_of(row.status), row.reason));
-  for (const ComparedRow& row : comparison.rows)
-    if (const std::string text = kernels_of_others(row); !text.empty()) rows.add(row.label, text);
-  for (const FigureColumn& column : table.unknown) {
-    const std::string reason = column.reason(comparison);
-    figures.add(std::string(column.title), "not measured: " + (reason.empty() ? "no reason is recorded" : reason));
-  }
-  std::vector<std::string> lines;
-  rows.write_to(lines);
-  figures.write_to(lines);
-  return lines;
 }
 
 std::string comparison_table(const Comparison& comparison, Style style) {

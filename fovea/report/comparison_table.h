@@ -34,9 +34,6 @@ struct FigureTable {
 };
 FigureTable figure_table(const Comparison& comparison);
 
-// What is said below the table: rows that did not run, and figures that are not known, each with its reason.
-std::vector<std::string> remarks(const Comparison& comparison, const FigureTable& table);
-
 // The same with a title before and, below it, what is not known and why.
 std::string comparison_table(const Comparison& comparison, Style style);
 

@@ -3,19 +3,27 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "fovea/report/answers.h"
 #include "fovea/report/comparison_table.h"
 #include "fovea/report/figures.h"
 #include "fovea/report/measures.h"
 #include "fovea/report/numbers.h"
+#include "fovea/report/remarks.h"
 
 namespace fovea::report {
 namespace {
 
 constexpr size_t most_in_legend = 8;  // entries: more stand once for all figures
 
-std::string text(std::string_view words) { return escaped_markup(words); }
+// With a number and its percent sign on one line.
+std::string text(std::string_view words) {
+  std::string html = escaped_markup(words);
+  for (size_t at = html.find(" %"); at != std::string::npos; at = html.find(" %", at + 1))
+    if (at > 0 && std::isdigit(static_cast<unsigned char>(html[at - 1]))) html.replace(at, 1, "\u00a0");
+  return html;
+}
 const char* side(Align align) { return align == Align::right ? " class=\"right\"" : ""; }
 
 std::string not_measured(const std::string& reason) { return "not measured: " + (reason.empty() ? "no reason is recorded" : reason); }
@@ -68,39 +76,17 @@ std::string answers_html(const Comparison& comparison) {
   return html + "</dl></section>\n";
 }
 
-std::string setting_cells(const FigureTable& table, size_t row) {
-  std::string html;
-  for (size_t i = 1; i < table.columns.size() && is_setting(table.columns[i].source); ++i) {
-    const Cell& cell = table.columns[i].cells[row];
-    html += fmt::format("<td class=\"setting{}\">{}</td>", table.columns[i].align == Align::right ? " right" : "",
-                        cell.text.empty() ? "–" : text(cell.text));
-  }
-  return html;
+bool has_column(const FigureColumn& column) {  // on the page: the other settings stand in the head of the row
+  return !is_setting(column.source) || column.source == "device";
 }
 
-// The settings again, in the head of the row, for places where their columns have no room.
-std::string settings_below(const FigureTable& table, size_t row) {
-  std::string html;
-  for (size_t i = 1; i < table.columns.size() && is_setting(table.columns[i].source); ++i)
-    if (const FigureColumn& column = table.columns[i]; !column.cells[row].text.empty())
-      html += fmt::format(
-          "{}{}", html.empty() ? "" : ", ",
-          text(column.align == Align::right ? fmt::format("{} {}", column.title, column.cells[row].text) : column.cells[row].text));
-  return html.empty() ? "" : fmt::format("<small class=\"settings\">{}</small>", html);
-}
-
-std::string figure_cells(const FigureTable& table, size_t row) {
-  std::string html;
-  for (const FigureColumn& column : table.columns) {
-    if (is_setting(column.source)) continue;
-    const Cell& cell = column.cells[row];
-    if (!cell.text.empty())
-      html += fmt::format("<td{}>{}{}</td>", side(column.align), text(cell.text),
-                          cell.interval.empty() ? "" : fmt::format("<small>{}</small>", text(cell.interval)));
-    else
-      html += fmt::format("<td class=\"missing\">not measured<small>{}</small></td>", text(cell.reason));
-  }
-  return html;
+std::string cell_html(const FigureColumn& column, const Cell& cell) {
+  if (cell.text.empty())
+    return fmt::format("<td class=\"missing{}\"><abbr title=\"{}\">–</abbr></td>", column.align == Align::right ? " right" : "",
+                       text(not_measured(cell.reason)));
+  if (column.source == "device") return fmt::format("<td class=\"words\">{}</td>", text(cell.text));
+  return fmt::format("<td{}>{}{}</td>", side(column.align), text(cell.text),
+                     cell.interval.empty() ? "" : fmt::format("<small>{}</small>", text(cell.interval)));
 }
 
 std::string list_html(const std::vector<std::string>& lines) {
@@ -113,36 +99,40 @@ std::string list_html(const std::vector<std::string>& lines) {
 std::string table_row(const Comparison& comparison, const FigureTable& table, size_t row) {
   const ComparedRow& compared = comparison.rows[row];
   const bool fastest = &compared == fastest_row(comparison);
-  const std::string head =
-      fmt::format("<tr{}><th scope=\"row\">{}{}</th>{}", fastest ? " class=\"fastest\"" : "",
-                  text(compared.backend) + settings_below(table, row), fastest ? "<small>fastest</small>" : "", setting_cells(table, row));
-  if (compared.status == Status::ran) return head + figure_cells(table, row) + "</tr>\n";
-  const auto figures =
-      std::count_if(table.columns.begin(), table.columns.end(), [](const FigureColumn& column) { return !is_setting(column.source); });
-  return head + fmt::format("<td class=\"missing\" colspan=\"{}\">{}: the reason stands below the table</td></tr>\n", figures,
-                            name_of(compared.status));
+  std::string html = fmt::format("<tr{}><th scope=\"row\">{}{}</th>", fastest ? " class=\"fastest\"" : "", text(compared.label),
+                                 fastest ? "<small>fastest</small>" : "");
+  if (compared.status != Status::ran) {
+    const auto columns = std::count_if(table.columns.begin(), table.columns.end(), has_column);
+    return html + fmt::format("<td class=\"missing\" colspan=\"{}\">{}: the reason stands below the table</td></tr>\n", columns,
+                              name_of(compared.status));
+  }
+  for (const FigureColumn& column : table.columns)
+    if (has_column(column)) html += cell_html(column, column.cells[row]);
+  return html + "</tr>\n";
 }
 
 std::string table_html(const Comparison& comparison) {
   const FigureTable table = figure_table(comparison);
   std::string html = fmt::format(
       "<section id=\"table\" aria-labelledby=\"table-head\"><h2 id=\"table-head\">The table</h2>\n<div class=\"card\">\n"
-      "<p class=\"by\">{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of all rows\"><table><thead><tr>",
+      "<p class=\"by\">{}<span class=\"hint\"> The table scrolls sideways.</span></p>\n<div class=\"scroll\" tabindex=\"0\" "
+      "role=\"region\" "
+      "aria-label=\"Table of all rows\"><table class=\"rows\"><thead><tr><th scope=\"col\">row</th>",
       text((table.shared.empty() ? "" : "All rows: " + table.shared + ". ") + "Small below a number: its 95 % interval."));
   for (const FigureColumn& column : table.columns) {
+    if (!has_column(column)) continue;
     const std::string mark = is_setting(column.source) ? ""
                                                        : fmt::format("<sup><a href=\"#source-{0}\" aria-label=\"source {0}\">{0}</a></sup>",
                                                                      measure_number(column.source));
-    const bool hides = is_setting(column.source) && column.source != "backend";
-    html += fmt::format("<th scope=\"col\" class=\"{}{}\">{}{}</th>", hides ? "setting " : "",
-                        column.align == Align::right ? "right" : "left", text(column.title), mark);
+    html += fmt::format("<th scope=\"col\"{}>{}{}</th>", side(column.align), text(column.title), mark);
   }
   html += "</tr></thead><tbody>\n";
   for (size_t row = 0; row < comparison.rows.size(); ++row) html += table_row(comparison, table, row);
   html += "</tbody></table></div>\n";
   html += list_html(remarks(comparison, table));
   html +=
-      "<p class=\"source\">n.s.: no significant difference. The small numbers at the heads lead to where each figure is from: <a "
+      "<p class=\"source\">The speed-up is the median of the ratios of turns side by side, so it need not be the ratio of the medians of "
+      "images/s. n.s.: no significant difference. –: not measured. The small numbers at the heads lead to where each figure is from: <a "
       "href=\"#sources\">sources</a>.</p>\n";
   html += fmt::format("<details><summary>Medians, quartiles and intervals</summary>{}</details>\n",
                       plain_table(spread_columns(comparison), "Medians, quartiles and intervals"));
@@ -238,6 +228,9 @@ std::vector<std::string> notes_of(const Comparison& comparison) {
           fmt::format("The images are synthetic ({}): a program drew them, and accuracies on them say little about photographs.", value));
   for (const ComparedRow& row : comparison.rows)
     if (row.status != Status::ran) notes.push_back(fmt::format("{} is {}: {}", row.label, name_of(row.status), row.reason));
+  for (const std::string& remark : kernel_remarks(comparison)) notes.push_back(remark);
+  if (const std::string missing = missing_figures(comparison, figure_table(comparison)); !missing.empty())
+    notes.push_back(fmt::format("Not measured, for the reasons below the table: {}.", missing));
   return notes;
 }
 
@@ -250,7 +243,7 @@ std::string section(const char* id, const char* title, const std::string& body) 
 std::string notes_html(const Comparison& comparison) {
   const std::vector<std::string> notes = notes_of(comparison);
   return section("notes", "What stands in, and what is left out",
-                 notes.empty() ? "<p>Nothing: all is as it was asked for.</p>" : list_html(notes));
+                 notes.empty() ? "<p>Nothing that is known of: every row ran, and every figure was measured.</p>" : list_html(notes));
 }
 
 Entries environment_of(const Comparison& comparison) {

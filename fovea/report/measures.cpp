@@ -72,15 +72,14 @@ std::vector<Column> spread_columns(const Comparison& comparison) {
     for (const Repeated& figure : repeated) {
       const Spread& spread = row.*figure.spread;
       const auto number = [](const Known& value) { return value ? digits(*value) : "–"; };
-      const std::string cells[] = {
-          row.label,
-          fmt::format("{} ({})", figure.name, spread.unit.empty() ? figure.unit : spread.unit.c_str()),
-          spread.median ? digits(*spread.median) : "not measured" + (spread.reason.empty() ? "" : ": " + spread.reason),
-          number(spread.q1),
-          number(spread.q3),
-          number(spread.low),
-          number(spread.high),
-          spread.count ? fmt::format("{}", *spread.count) : "–"};
+      const std::string cells[] = {row.label,
+                                   fmt::format("{} ({})", figure.name, spread.unit.empty() ? figure.unit : spread.unit.c_str()),
+                                   spread.median ? digits(*spread.median) : "not measured",
+                                   number(spread.q1),
+                                   number(spread.q3),
+                                   number(spread.low),
+                                   number(spread.high),
+                                   spread.count ? fmt::format("{}", *spread.count) : "–"};
       for (size_t i = 0; i < columns.size(); ++i) columns[i].cells.push_back(cells[i]);
     }
   return columns;

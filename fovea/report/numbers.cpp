@@ -43,10 +43,10 @@ std::string seconds(double value) {
   const auto whole = static_cast<int64_t>(std::llround(value));
   if (whole >= 3600) return fmt::format("{} h {} min", whole / 3600, whole / 60 % 60);
   if (whole >= 120) return fmt::format("{} min {} s", whole / 60, whole % 60);
-  return in_unit(value, {{1, "s"}, {1e-3, "ms"}, {1e-6, "us"}});
+  return in_unit(value, {{1, "s"}, {1e-3, "ms"}, {1e-6, "µs"}});
 }
 
-std::string joules(double value) { return in_unit(value, {{1e6, "MJ"}, {1e3, "kJ"}, {1, "J"}, {1e-3, "mJ"}, {1e-6, "uJ"}}); }
+std::string joules(double value) { return in_unit(value, {{1e6, "MJ"}, {1e3, "kJ"}, {1, "J"}, {1e-3, "mJ"}, {1e-6, "µJ"}}); }
 
 std::string exact(double value) { return fmt::format("{}", value); }
 

@@ -60,6 +60,39 @@ TEST(ComparisonTable, SaysWhoseKernelsRan) {
   EXPECT_EQ(count(text, "'s own"), 2U) << text;
 }
 
+TEST(ComparisonTable, SaysEachReasonOnceWithTheRowsAndColumnsThatItConcerns) {
+  nlohmann::ordered_json json = sample_comparison();
+  for (const size_t i : {0, 2}) json["rows"][i]["energy"] = {{"reason", "no counter"}};
+  json["rows"][2]["roof"] = {{"reason", "no counter"}};
+  json["rows"][1]["roof"] = nullptr;
+  const nlohmann::ordered_json& rows = json["rows"];
+  ASSERT_EQ(rows[0]["status"], "ran");
+  for (const Style style : {Style::markdown, Style::terminal}) {
+    const std::string text = comparison_table(comparison_of(json), style);
+    EXPECT_NE(
+        text.find("net energy/image, gross energy/image, gross energy of eigen, 1 thread, batch 64; openmp, 2 threads, batch 64; of the "
+                  "roof of openmp, 2 threads, batch 64: not measured: no counter\n"),
+        std::string::npos)
+        << text;
+    EXPECT_NE(text.find("of the roof of openmp, 1 thread, batch 64; peak device: not measured: no reason is recorded\n"), std::string::npos)
+        << text;
+    EXPECT_EQ(count(text, "no counter"), 1U) << text;
+  }
+}
+
+TEST(ComparisonTable, AlignsByLettersNotByBytes) {
+  nlohmann::ordered_json json = sample_comparison();
+  json["rows"][0]["energy"]["net_joules_per_image"] = 203e-6;
+  const std::string text = comparison_table(comparison_of(json), Style::terminal);
+  EXPECT_NE(text.find("203 µJ"), std::string::npos) << text;
+  const auto letters_before = [&](std::string_view part) {
+    const size_t end = text.find(part) + part.size(), begin = text.rfind('\n', end) + 1;
+    return std::count_if(text.begin() + static_cast<std::ptrdiff_t>(begin), text.begin() + static_cast<std::ptrdiff_t>(end),
+                         [](char byte) { return (byte & 0xC0) != 0x80; });
+  };
+  EXPECT_EQ(letters_before("203 µJ"), letters_before("net energy/image")) << text;
+}
+
 TEST(ComparisonTable, GivesTheReasonWhereNothingIsKnown) {
   const std::string text = comparison_table(comparison_of(without_figures(sample_comparison())), Style::terminal);
   EXPECT_NE(text.find("cuda: absent: the reason"), std::string::npos) << text;

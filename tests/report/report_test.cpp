@@ -86,7 +86,59 @@ TEST(Report, NeverHidesWhatStandsIn) {
   json["interrupted"] = false;
   json["question"]["data"] = "cifar10";
   json["rows"].erase(json["rows"].begin() + 5, json["rows"].end());
-  EXPECT_NE(page_of(json).find("Nothing: all is as it was asked for."), std::string::npos);
+  page = page_of(json);
+  EXPECT_NE(page.find("Not measured, for the reasons below the table: peak device of every row.</li>"), std::string::npos);
+  for (Json& row : json["rows"]) row["peak_device_bytes"] = 1e6;
+  EXPECT_NE(page_of(json).find("Nothing that is known of: every row ran, and every figure was measured."), std::string::npos);
+  json["rows"][1]["providers"] = {{"eigen", 3}, {"openmp", 34}};
+  page = page_of(json);
+  EXPECT_EQ(count(page, "openmp, 1 thread, batch 64: 34 of 37 steps are openmp's own, 3 are eigen's</li>"), 2U)
+      << "below the table, and there";
+}
+
+std::string table_of(const std::string& page) {
+  const size_t at = page.find("<table class=\"rows\">");
+  return page.substr(at, page.find("</table>", at) - at);
+}
+
+TEST(Report, EveryRowHasAsManyCellsAsThereAreHeadings) {
+  Json json = sample_comparison();
+  json["rows"][1]["device"] = "Another CPU";
+  json["rows"][2]["energy"] = {{"reason", "no counter"}};
+  const std::string table = table_of(page_of(json));
+  const size_t headings = count(table, "<th scope=\"col\"");
+  EXPECT_EQ(count(table, ">device</th>"), 1U);
+  size_t rows = 0;
+  for (size_t at = table.find("<tr", table.find("<tbody>")); at != std::string::npos; at = table.find("<tr", at + 1), ++rows) {
+    const std::string row = table.substr(at, table.find("</tr>", at) - at);
+    const size_t span = row.find("colspan=\"");
+    const size_t more = span == std::string::npos ? 0 : std::stoul(row.substr(span + 9)) - 1;
+    EXPECT_EQ(count(row, "<th scope=\"row\"") + count(row, "<td") + more, headings) << row;
+  }
+  EXPECT_EQ(rows, 7U);
+  EXPECT_EQ(count(table, "Another CPU"), 1U);
+}
+
+// The head of a row is all that is seen of its settings where the table is scrolled.
+TEST(Report, HeadsOfRowsTellThemApart) {
+  const std::string table = table_of(page_of(sample_comparison()));
+  for (const char* label : {"eigen, 1 thread, batch 64", "openmp, 2 threads, batch 256<small>fastest</small>"})
+    EXPECT_EQ(count(table, fmt::format("<th scope=\"row\">{}</th>", label)), 1U) << label;
+}
+
+TEST(Report, SaysWhyACellIsEmptyWithoutWords) {
+  Json json = sample_comparison();
+  json["rows"][2]["energy"] = {{"reason", "no counter of energy"}};
+  const std::string page = page_of(json), table = table_of(page);
+  EXPECT_EQ(count(table, "<td class=\"missing right\"><abbr title=\"not measured: no counter of energy\">–</abbr></td>"), 3U);
+  EXPECT_EQ(count(table, "no counter of energy"), 3U);
+  EXPECT_EQ(count(page, "no counter of energy"), 5U) << "once below the table, and in the answer";
+}
+
+TEST(Report, KeepsNumbersAndPercentSignsTogether) {
+  const std::string page = page_of(sample_comparison());
+  EXPECT_EQ(count(page, "95 % interval"), 1U) << "in a picture, whose texts are never parted";
+  EXPECT_GE(count(page, "95\u00a0% interval"), 5U);
 }
 
 TEST(Report, NeedsNothingBesideIt) {
