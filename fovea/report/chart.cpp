@@ -14,6 +14,7 @@ namespace {
 
 constexpr double width = 400, line_height = 268, left = 54, right = 14, top = 30, foot = 46;
 constexpr double small = 13;
+constexpr double room_for_dots = 1.06;  // so that none lies on the frame
 
 struct Range {
   double low = std::numeric_limits<double>::infinity(), high = -low;
@@ -31,9 +32,10 @@ void draw_frame(Svg& svg, const Box& box, const LineChart& chart, const Axis& x,
     const std::string text = chart.x_marks.empty() ? x.text(mark) : grouped(mark, 0);
     const double half = text_width(text, small) / 2;
     svg.line({x.at(mark), floor}, {x.at(mark), floor + 4}, Ink::faint);
-    if (x.at(mark) - half < free_from) continue;
-    svg.text({x.at(mark), floor + 19}, text, {Ink::faint, Anchor::middle, small});
-    free_from = x.at(mark) + half + 6;
+    const double middle = std::min(x.at(mark), width - half - 4);
+    if (middle - half < free_from) continue;
+    svg.text({middle, floor + 19}, text, {Ink::faint, Anchor::middle, small});
+    free_from = middle + half + 6;
   }
   svg.line({box.x, floor}, {box.x + box.width, floor}, Ink::faint);
   svg.text({6, 16}, chart.y_title, {Ink::plain, Anchor::start, small});
@@ -79,6 +81,7 @@ std::string line_chart(const LineChart& chart, std::string_view id, const Words&
     if (line.kind == Line::Kind::ideal && !line.points.empty()) up.take(std::min(line.points.back().y, room_for_ideal));
   if (chart.y_from_zero) up.take(0);
   if (!chart.x_marks.empty()) across = {chart.x_marks.front(), chart.x_marks.back()};
+  if (chart.marks == Marks::dots_alone) across.high *= room_for_dots, up.high *= room_for_dots;
   if (chart.x_marks.size() == 1) across = {across.low - 1, across.high + 1};
   Axis x =
       chart.x_marks.empty() ? Axis(chart.x_growth, across.low, across.high, 6) : Axis::between(chart.x_growth, across.low, across.high);
@@ -105,7 +108,10 @@ std::string line_chart(const LineChart& chart, std::string_view id, const Words&
     if (line.kind != Line::Kind::measured || chart.marks != Marks::dots_alone) draw_line(svg, line, x, y, stroke);
     if (line.kind != Line::Kind::ideal && chart.marks != Marks::none)
       for (const Point& point : line.points)
-        svg.dot({x.at(point.x), y.at(point.y)}, (chart.marks == Marks::dots_alone ? 2.5 : 1) * std::max(2.0, stroke.width), stroke.ink);
+        if (chart.marks == Marks::dots_alone)
+          svg.symbol({x.at(point.x), y.at(point.y)}, 7, series_symbol(line.series), stroke.ink);
+        else
+          svg.dot({x.at(point.x), y.at(point.y)}, std::max(2.0, stroke.width), stroke.ink);
   }
   return svg.inline_picture(width, line_height, id, words);
 }
@@ -156,8 +162,8 @@ std::string count_grid(const CountGrid& grid, std::string_view id, const Words& 
   const double side = (width - from - 10) / static_cast<double>(classes), head = has_names ? 56 : 34;
   size_t longest = 1;
   for (const std::vector<int64_t>& row : grid.counts)
-    for (const int64_t count : row) longest = std::max(longest, grouped(static_cast<double>(count), 0).size());
-  const double size = std::min({small, side * 0.45, side / (0.62 * static_cast<double>(longest))});
+    for (const int64_t count : row) longest = std::max(longest, fmt::format("{}", count).size());
+  const double size = std::min({small, side * 0.45, side / (0.7 * static_cast<double>(longest) + 0.4)});
   Svg svg;
   svg.text({6, 16}, fmt::format("{} (down), {} (across)", grid.y_title, grid.x_title), {Ink::plain, Anchor::start, small});
   for (size_t row = 0; row < classes; ++row) {
@@ -173,7 +179,7 @@ std::string count_grid(const CountGrid& grid, std::string_view id, const Words& 
       const double x = from + side * static_cast<double>(column), share = sum > 0 ? static_cast<double>(grid.counts[row][column]) / sum : 0;
       svg.cell({x + 0.5, y + 0.5, side - 1, side - 1}, row == column ? Ink::series0 : Ink::series1, 0.04 + 0.5 * std::sqrt(share));
       if (has_names && grid.counts[row][column] > 0)
-        svg.text({x + side / 2, y + side / 2 + size * 0.36}, grouped(static_cast<double>(grid.counts[row][column]), 0),
+        svg.text({x + side / 2, y + side / 2 + size * 0.36}, fmt::format("{}", grid.counts[row][column]),
                  {Ink::plain, Anchor::middle, size});
     }
   }

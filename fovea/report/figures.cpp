@@ -80,8 +80,8 @@ Figure speedup_figure(const Comparison& comparison) {
     return figure;
   }
   figure.caption = fmt::format(
-      "The speed of each row relative to {}: 2 is twice as fast. The thin line across a bar is the 95 % interval, "
-      "the dotted line is as fast.",
+      "The speed of each row relative to {0}: 2 is twice as fast. The thin line across a bar is the 95 % interval, "
+      "the dotted line is the speed of {0}.",
       against);
   figure.picture =
       bar_chart(chart, figure.id,
@@ -103,7 +103,7 @@ Figure confusion_figure(const Comparison& comparison) {
   figure.reason.clear();
   figure.caption = fmt::format(
       "Images by their true class (rows) and the class that the network gave them (columns); seed {} of {}. "
-      "What lies on the diagonal is right; darker: a larger share of the row.",
+      "What lies on the diagonal is right; the stronger a colour, the larger the share of the row. An empty cell has no image.",
       run.seed, chosen->label);
   figure.picture = count_grid(
       grid, figure.id, {figure.title, fmt::format("A grid of counts, {0} by {0} classes, for {1}.", grid.counts.size(), chosen->label)});

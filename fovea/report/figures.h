@@ -23,6 +23,7 @@ struct Figure {
   std::string reason;   // why not
   std::vector<LegendEntry> legend;
   std::vector<Column> data;
+  Marks marks = Marks::none;  // where points stand alone, the legend shows them
 };
 
 std::vector<Figure> figures_of(const Comparison& comparison);  // all of them, also those for which nothing was measured

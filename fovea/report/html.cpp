@@ -115,10 +115,11 @@ std::string table_html(const Comparison& comparison) {
   const FigureTable table = figure_table(comparison);
   std::string html = fmt::format(
       "<section id=\"table\" aria-labelledby=\"table-head\"><h2 id=\"table-head\">The table</h2>\n<div class=\"card\">\n"
-      "<p class=\"by\">{}<span class=\"hint\"> The table scrolls sideways.</span></p>\n<div class=\"scroll\" tabindex=\"0\" "
+      "<p class=\"by\">{}</p>\n<div class=\"scroll\" tabindex=\"0\" "
       "role=\"region\" "
       "aria-label=\"Table of all rows\"><table class=\"rows\"><thead><tr><th scope=\"col\">row</th>",
-      text((table.shared.empty() ? "" : "All rows: " + table.shared + ". ") + "Small below a number: its 95 % interval."));
+      text((table.shared.empty() ? "" : "All rows: " + table.shared + ". ") +
+           "Small below a number: its 95 % interval. Where it is wider than the page, the table scrolls sideways."));
   for (const FigureColumn& column : table.columns) {
     if (!has_column(column)) continue;
     const std::string mark = is_setting(column.source) ? ""
@@ -139,18 +140,21 @@ std::string table_html(const Comparison& comparison) {
   return html + "</div></section>\n";
 }
 
-std::string swatch(const LegendEntry& entry) {
+std::string swatch(const LegendEntry& entry, Marks marks) {
   Svg svg;
   Stroke stroke = series_stroke(entry.series);
   if (entry.kind == Line::Kind::ideal) stroke = ideal_stroke();
   stroke.width = std::max(stroke.width, 2.5);
-  svg.path(std::vector<Point>{{0, 6}, {34, 6}}, stroke);
+  if (marks == Marks::dots_alone)
+    svg.symbol({17, 6}, 4.5, series_symbol(entry.series), stroke.ink);
+  else
+    svg.path(std::vector<Point>{{0, 6}, {34, 6}}, stroke);
   return svg.swatch(34, 12);
 }
 
-std::string legend_html(const std::vector<LegendEntry>& legend) {
+std::string legend_html(const std::vector<LegendEntry>& legend, Marks marks = Marks::none) {
   std::string html = "<ul class=\"legend\">";
-  for (const LegendEntry& entry : legend) html += fmt::format("<li>{}<span>{}</span></li>", swatch(entry), text(entry.label));
+  for (const LegendEntry& entry : legend) html += fmt::format("<li>{}<span>{}</span></li>", swatch(entry, marks), text(entry.label));
   return html + "</ul>\n";
 }
 
@@ -181,10 +185,10 @@ std::string figure_html(const Figure& figure, const Legend& shared) {
     return html + fmt::format("<p class=\"absent\">{}</p>\n<figcaption><p class=\"source\">Source: {}</p></figcaption>\n</figure>\n",
                               text(not_measured(figure.reason)), text(figure.source));
   html += figure.picture;
-  if (figure.legend.size() > most_in_legend && holds(shared, figure.legend))
+  if (figure.legend.size() > most_in_legend && figure.marks != Marks::dots_alone && holds(shared, figure.legend))
     html += "<p class=\"by\">The <a href=\"#legend\">legend of all rows</a> says which line is which.</p>\n";
   else if (!figure.legend.empty())
-    html += legend_html(figure.legend);
+    html += legend_html(figure.legend, figure.marks);
   html += fmt::format("<figcaption>{}<p class=\"source\">Source: {}</p></figcaption>\n", text(figure.caption), text(figure.source));
   return html + fmt::format("<details><summary>The numbers of this figure</summary>{}</details>\n</figure>\n",
                             plain_table(figure.data, figure.title));
@@ -246,10 +250,19 @@ std::string notes_html(const Comparison& comparison) {
                  notes.empty() ? "<p>Nothing that is known of: every row ran, and every figure was measured.</p>" : list_html(notes));
 }
 
+// What is known of the machine. `libraries` is what each backend says of the place where it runs, be that a library or a processor.
 Entries environment_of(const Comparison& comparison) {
-  Entries entries = comparison.environment;
-  entries.emplace_back("fovea", comparison.version.empty() ? "unknown" : comparison.version);
-  entries.emplace_back("commit", comparison.commit.empty() ? "unknown" : comparison.commit);
+  constexpr std::string_view libraries = "libraries.";
+  Entries entries;
+  for (const auto& [key, value] : comparison.environment) {
+    if (value == unknown_entry) continue;
+    if (key.starts_with(libraries))
+      entries.emplace_back(key.substr(libraries.size()) + " runs on", value);
+    else
+      entries.emplace_back(key == "gpu_reason" ? "no GPU" : key, value);
+  }
+  if (!comparison.version.empty()) entries.emplace_back("fovea", comparison.version);
+  if (!comparison.commit.empty()) entries.emplace_back("commit", comparison.commit);
   entries.emplace_back("idle power, CPU",
                        comparison.idle_cpu_watts ? digits(*comparison.idle_cpu_watts) + " W" : not_measured(comparison.idle_reason));
   entries.emplace_back("idle power, GPU",

@@ -147,8 +147,12 @@ Figure learning_figure(const Comparison& comparison, const Subject& subject, Aga
                  {"most", Align::right, {}}};
   add_data(figure, valid, "validation");
   add_data(figure, train, "training");
-  figure.caption = fmt::format("On {} images{}: the mean of the runs of each row{}.", valid.empty() ? "training" : "validation",
-                               both ? " (thin lines: on training images)" : "", by_time ? "" : ", with the band in which single runs lie");
+  const bool several = std::any_of(main.begin(), main.end(), [](const Past& past) { return past.row->runs.size() > 1; });
+  figure.caption =
+      fmt::format("On {} images{}: {}.", valid.empty() ? "training" : "validation", both ? " (thin lines: on training images)" : "",
+                  !several  ? "one training of each row"
+                  : by_time ? "the mean of the runs of each row"
+                            : "the mean of the runs of each row, with the band in which single runs lie");
   figure.picture = line_chart(
       chart, figure.id,
       {figure.title, fmt::format("Lines: {} against {}; the numbers are in the table below the picture.", subject.y_title, chart.x_title)});

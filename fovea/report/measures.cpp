@@ -30,7 +30,9 @@ constexpr auto all = std::to_array<Measure>({
     {"peak_host_bytes",
      "by how much the process grew at most in the turns of the row, and the data set that all rows share; resident memory, sampled"},
     {"peak_device_bytes", "by how much less memory was free on the row's device at most; sampled"},
-    {"predicted_bytes", "what plans and images were said to take before the first batch"},
+    {"predicted_bytes",
+     "what plans and images were said to take before the first batch, of the memory that the row computes in: of the host for rows on the "
+     "processor, of the device for those on a GPU"},
     {"energy.net_joules_per_image",
      "energy of the machine in the turns of the row less what it takes when idle, divided by the images trained on; the method stands with "
      "the figure of energy"},

@@ -37,10 +37,11 @@ table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums
 th,td{padding:.4rem .7rem;border-bottom:1px solid var(--edge);text-align:left;white-space:nowrap;vertical-align:top}
 th.right,td.right{text-align:right}
 thead th{font-weight:600;border-bottom:2px solid var(--edge);vertical-align:bottom}
+@media screen and (min-width:48rem){.rows tbody th{min-width:10rem}}
 .rows thead th:first-child{position:sticky;left:0;background:var(--card);z-index:1}
 td.words{white-space:normal;min-width:14rem}
 tbody th small{display:block}
-tbody th{font-weight:600;position:sticky;left:0;background:var(--card);white-space:normal;overflow-wrap:break-word;min-width:6rem;
+tbody th{font-weight:600;position:sticky;left:0;background:var(--card);white-space:normal;overflow-wrap:break-word;min-width:6.5rem;
 max-width:14rem}
 tr.fastest th,tr.fastest td{background:var(--shade)}
 td.missing{color:var(--soft)}
@@ -69,14 +70,12 @@ overflow-wrap:anywhere;font-size:.9rem}
 pre span{display:inline-block;max-width:100%}
 .notes li{margin:.3rem 0}
 footer{color:var(--soft);font-size:.85rem;padding-top:2rem;padding-bottom:2rem}
-.hint{display:none}
-@media (max-width:48rem){.hint{display:inline}}
 @media (max-width:30rem){.facts{grid-template-columns:1fr}.facts dd{margin-bottom:.4rem}figure,.card{padding:.8rem}}
 @media print{:root{color-scheme:light}body{background:#fff;font-size:11pt}nav,.skip{display:none}.card,figure{break-inside:avoid;
 border-color:#bbb}.figures{grid-template-columns:1fr 1fr}
 .scroll{overflow:visible;max-height:none}
 table{font-size:6.5pt;width:100%;overflow-wrap:anywhere}th,td{padding:.15rem .2rem;white-space:normal}
-tbody th,.rows thead th:first-child{position:static;min-width:3.5rem}td.words{min-width:0}.hint{display:none}details:not([open]){display:none}}
+tbody th,.rows thead th:first-child{position:static;min-width:3.5rem}td.words{min-width:0}details:not([open]){display:none}}
 )css";
 }
 

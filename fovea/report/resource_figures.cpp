@@ -12,11 +12,7 @@ namespace {
 constexpr size_t most_points = 120;  // of a line; more are put together
 
 using Reading = Known (*)(const Moment&);
-
-Known power(const Moment& moment) {
-  if (!moment.cpu_watts && !moment.gpu_watts) return std::nullopt;
-  return moment.cpu_watts.value_or(0) + moment.gpu_watts.value_or(0);
-}
+enum class Of : uint8_t { all_rows, gpu_rows };  // others show what is left of the turns before
 
 constexpr double mebibyte = 1024 * 1024;
 Known in_mebibytes(const Known& bytes) { return bytes ? Known(*bytes / mebibyte) : std::nullopt; }
@@ -24,21 +20,26 @@ Known in_percent(const Known& share) { return share ? Known(100 * *share) : std:
 
 struct Gauge {
   const char *id, *title, *y_title, *what, *source;
-  Reading reading;
+  Of of;
+  Reading reading;  // of the rows on the processor, and of those on a GPU
+  Reading gpu = reading;
 };
 constexpr Gauge gauges[] = {
-    {"host-memory", "Host memory over time", "host memory (MiB)", "The resident memory of the whole process, which holds all rows",
-     "rows[].runs[].samples[].host_bytes", [](const Moment& moment) { return in_mebibytes(moment.host_bytes); }},
-    {"device-memory", "Device memory over time", "device memory (MiB)", "The memory of the GPU that is taken, by all rows and all programs",
-     "rows[].runs[].samples[].device_bytes", [](const Moment& moment) { return in_mebibytes(moment.device_bytes); }},
+    {"host-memory", "Host memory over time", "host memory (MiB)",
+     "The resident memory of the whole process, with the backend of every row in it (what a row takes itself stands in the table)",
+     "rows[].runs[].samples[].host_bytes", Of::all_rows, [](const Moment& moment) { return in_mebibytes(moment.host_bytes); }},
+    {"device-memory", "Device memory over time", "device memory (MiB)",
+     "The memory of the GPU that is taken, by all rows and all programs, in the turns of rows on the GPU",
+     "rows[].runs[].samples[].device_bytes", Of::gpu_rows, [](const Moment& moment) { return in_mebibytes(moment.device_bytes); }},
     {"cpu", "CPU utilisation over time", "CPU utilisation (%)", "The share of the machine's processors that the process kept busy",
-     "rows[].runs[].samples[].cpu", [](const Moment& moment) { return in_percent(moment.cpu); }},
+     "rows[].runs[].samples[].cpu", Of::all_rows, [](const Moment& moment) { return in_percent(moment.cpu); }},
     {"gpu", "GPU utilisation over time", "GPU utilisation (%)",
      "The share of the time in which the GPU was busy, as NVML has it: of up to a second before, so that a turn begins with what the one "
      "before it did",
-     "rows[].runs[].samples[].gpu", [](const Moment& moment) { return in_percent(moment.gpu); }},
-    {"power", "Power over time", "power (W)", "The power of processor and GPU, or of that one of them which can be measured",
-     "rows[].runs[].samples[].cpu_watts, gpu_watts", power},
+     "rows[].runs[].samples[].gpu", Of::gpu_rows, [](const Moment& moment) { return in_percent(moment.gpu); }},
+    {"power", "Power over time", "power (W)", "The power of the GPU in turns of rows on it, of the processor in those of the others",
+     "rows[].runs[].samples[].cpu_watts, gpu_watts", Of::all_rows, [](const Moment& moment) { return moment.cpu_watts; },
+     [](const Moment& moment) { return moment.gpu_watts; }},
 };
 
 // Means of as many neighbours as it takes to have few enough points; times from the first.
@@ -70,14 +71,40 @@ std::string absent_reason(const Comparison& comparison, const Gauge& gauge) {
   return fmt::format("no run has samples of it ({})", gauge.source);
 }
 
+using Rows = std::vector<const ComparedRow*>;
+
+std::string labels_of(const Rows& rows) {
+  std::string text;
+  for (const ComparedRow* row : rows) text += (text.empty() ? "" : "; ") + row->label;
+  return text;
+}
+
+// Whose power is drawn, and whose is not known.
+std::string power_caption(const Comparison& comparison, const Rows& drawn) {
+  Rows gpu, cpu, none;
+  for (const ComparedRow& row : comparison.rows) {
+    if (row.status != Status::ran) continue;
+    const bool known = std::find(drawn.begin(), drawn.end(), &row) != drawn.end();
+    (!known ? none : is_on_gpu(row) ? gpu : cpu).push_back(&row);
+  }
+  std::string text;
+  if (!gpu.empty()) text += fmt::format(" GPU: {}; a turn begins with up to 0.2 s of what the one before it took.", labels_of(gpu));
+  if (!cpu.empty()) text += fmt::format(" Processor: {}.", labels_of(cpu));
+  if (!none.empty()) text += fmt::format(" Not measured: {}.", labels_of(none));
+  return text;
+}
+
 Figure gauge_figure(const Comparison& comparison, const Gauge& gauge) {
   Figure figure{gauge.id, gauge.title, "", gauge.source, "", "", {}, {}};
   LineChart chart{"time since the start of the run (s)", gauge.y_title, Growth::linear, Growth::linear, true, {}, Marks::none, {}};
   figure.data = {{"row", Align::left, {}}, {"time (s)", Align::right, {}}, {gauge.y_title, Align::right, {}}};
-  for (const ComparedRow& row : comparison.rows)
+  Rows drawn;
+  for (const ComparedRow& row : comparison.rows) {
+    if (gauge.of == Of::gpu_rows && !is_on_gpu(row)) continue;
     for (const ComparedRun& run : row.runs) {
-      const std::vector<Point> points = thinned(run.moments, gauge.reading);
+      const std::vector<Point> points = thinned(run.moments, is_on_gpu(row) ? gauge.gpu : gauge.reading);
       if (points.empty()) continue;
+      drawn.push_back(&row);
       chart.lines.push_back({place_of(comparison, row), points, {}, Line::Kind::measured});
       figure.legend.push_back({row.label, place_of(comparison, row), Line::Kind::measured});
       for (const Point& point : points) {
@@ -87,13 +114,16 @@ Figure gauge_figure(const Comparison& comparison, const Gauge& gauge) {
       }
       break;
     }
+  }
   if (chart.lines.empty()) {
     figure.data.clear();
     figure.reason = absent_reason(comparison, gauge);
     return figure;
   }
-  figure.caption =
-      fmt::format("{}, sampled while the first run of each row trained; at most {} points of each are drawn.", gauge.what, most_points);
+  const bool several = std::any_of(drawn.begin(), drawn.end(), [](const ComparedRow* row) { return row->runs.size() > 1; });
+  figure.caption = fmt::format("{}, sampled while {} trained; at most {} points of each are drawn.", gauge.what,
+                               several ? "the first run of each row" : "each row", most_points);
+  if (figure.id == "power") figure.caption += power_caption(comparison, drawn);
   figure.picture = line_chart(
       chart, figure.id, {figure.title, fmt::format("Lines: {} over time; the numbers are in the table below the picture.", gauge.y_title)});
   return figure;
@@ -128,6 +158,7 @@ Figure energy_figure(const Comparison& comparison) {
     return figure;
   }
   figure.reason.clear();
+  figure.marks = chart.marks;
   chart.lines.push_back({0, {{0, 0}}, {}, Line::Kind::ideal});  // so that both axes begin at nothing
   figure.caption =
       "Net energy (what the machine takes when idle is subtracted) and time for 1,000 images of training. Better is lower and further "

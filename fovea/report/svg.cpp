@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 namespace fovea::report {
 namespace {
@@ -12,7 +13,7 @@ struct Colour {
   const char *name, *light, *dark;
 };
 // In the order of Ink. The series are told apart by eyes of every kind of colour vision, on both cards.
-constexpr std::array<Colour, 11> colours = {{
+constexpr std::array<Colour, 15> colours = {{
     {"strong", "#1f2328", "#f0f6fc"},
     {"plain", "#424a53", "#c9d1d9"},
     {"faint", "#6e7781", "#8b949e"},
@@ -23,11 +24,18 @@ constexpr std::array<Colour, 11> colours = {{
     {"s3", "#a3379b", "#d78bd1"},
     {"s4", "#8a6d00", "#d3b13c"},
     {"s5", "#5b6470", "#9aa5b1"},
+    {"s6", "#c4233b", "#ff7b83"},
+    {"s7", "#0b7285", "#45c7dd"},
+    {"s8", "#6a4a34", "#c79a7b"},
+    {"s9", "#6f9a12", "#a6d34a"},
     {"card", "#ffffff", "#161b22"},
 }};
 constexpr const char* fonts = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
 
 constexpr std::array<const char*, 5> dashes = {"", "7 3", "2 3", "9 3 2 3", "1 5"};
+
+// Of four: with the colour another pair for 40 series.
+size_t pattern_of(size_t index) { return (index + index / 20) % (dashes.size() - 1); }
 
 std::string steps_of(std::span<const Point> points) {
   std::string steps;
@@ -68,11 +76,13 @@ std::string ink_rules(Page page) {
   return rules;
 }
 
-Stroke series_stroke(size_t index) { return {series_ink(index), (index + index / 12) % (dashes.size() - 1)}; }
+Stroke series_stroke(size_t index) { return {series_ink(index), pattern_of(index)}; }
 
 Stroke ideal_stroke() { return {Ink::plain, dashes.size() - 1, 2}; }
 
-Ink series_ink(size_t index) { return static_cast<Ink>(static_cast<size_t>(Ink::series0) + index % 6); }
+Symbol series_symbol(size_t index) { return static_cast<Symbol>(pattern_of(index)); }
+
+Ink series_ink(size_t index) { return static_cast<Ink>(static_cast<size_t>(Ink::series0) + index % 10); }
 
 void Svg::line(Point from, Point to, Ink ink) {
   body_ += fmt::format("<path class=\"{}\" stroke=\"currentColor\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>\n", name_of(ink), from.x, from.y,
@@ -103,6 +113,21 @@ void Svg::cell(const Box& box, Ink ink, double opacity) {
 void Svg::dot(Point centre, double radius, Ink ink) {
   body_ += fmt::format("<circle class=\"{}\" fill=\"currentColor\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>\n", name_of(ink), centre.x,
                        centre.y, radius);
+}
+
+void Svg::symbol(Point centre, double radius, Symbol symbol, Ink ink) {
+  const auto [x, y] = centre;
+  const double r = radius, half = 0.88 * radius;
+  switch (symbol) {
+    case Symbol::circle:
+      return dot(centre, r, ink);
+    case Symbol::square:
+      return area(std::vector<Point>{{x - half, y - half}, {x + half, y - half}, {x + half, y + half}, {x - half, y + half}}, ink, 1);
+    case Symbol::triangle:
+      return area(std::vector<Point>{{x, y - 1.1 * r}, {x + r, y + half}, {x - r, y + half}}, ink, 1);
+    case Symbol::diamond:
+      return area(std::vector<Point>{{x, y - 1.25 * r}, {x + r, y}, {x, y + 1.25 * r}, {x - r, y}}, ink, 1);
+  }
 }
 
 void Svg::bar(const Box& box, Ink ink) {

@@ -16,10 +16,25 @@ struct Box {
 };
 
 // Colours and weights; the picture says what each is on a light and on a dark page.
-enum class Ink : uint8_t { strong, plain, faint, grid, series0, series1, series2, series3, series4, series5 };
-Ink series_ink(size_t index);  // one of six, again from the first behind the sixth
+enum class Ink : uint8_t {
+  strong,
+  plain,
+  faint,
+  grid,
+  series0,
+  series1,
+  series2,
+  series3,
+  series4,
+  series5,
+  series6,
+  series7,
+  series8,
+  series9
+};
+Ink series_ink(size_t index);  // one of ten, again from the first behind the tenth
 
-// Of a line that is one of many: told apart by colour and by dashes, each pair of them another one for 24 lines.
+// Of a line that is one of many: told apart by colour and by dashes, each pair of them another one for 40 lines.
 struct Stroke {
   Ink ink = Ink::plain;
   size_t dashes = 0;  // one of four patterns for series; 4: dots for what nothing is on
@@ -27,6 +42,8 @@ struct Stroke {
 };
 Stroke series_stroke(size_t index);
 Stroke ideal_stroke();
+enum class Symbol : uint8_t { circle, square, triangle, diamond };
+Symbol series_symbol(size_t index);  // of a point that is one of many; with its colour another one for 40 points
 
 enum class Anchor : uint8_t { start, middle, end };
 struct TextStyle {
@@ -47,6 +64,7 @@ class Svg {
   void area(std::span<const Point> outline, Ink ink, double opacity);
   void cell(const Box& box, Ink ink, double opacity);  // of a grid
   void dot(Point centre, double radius, Ink ink);
+  void symbol(Point centre, double radius, Symbol symbol, Ink ink);
   void bar(const Box& box, Ink ink);
   void text(Point baseline, std::string_view text, const TextStyle& style);
 
