@@ -60,6 +60,12 @@ void add_score(Lines& lines, const char* metric, const Score& score) {
   if (score.count) lines.add({}, metric, "count", "", static_cast<double>(*score.count));
 }
 
+void add_held(Lines& lines, const char* metric, const Speedup& held) {
+  lines.add({}, metric, "ratio", "", held.ratio, held.reason);
+  if (held.low) lines.add({}, metric, "interval_low", "", held.low);
+  if (held.high) lines.add({}, metric, "interval_high", "", held.high);
+}
+
 void add_row(Lines& lines, const ComparedRow& row) {
   lines.begin_row(row);
   const std::string why = row.status == Status::ran ? "" : row.reason;
@@ -90,9 +96,8 @@ void add_row(Lines& lines, const ComparedRow& row) {
                 {"flops_per_s", "1/s", row.roof.flops, row.roof.reason},
                 {"roof_flops_per_s", "1/s", row.roof.roof_flops, row.roof.reason}};
   for (const auto& value : single) lines.add({}, value.metric, "value", value.unit, value.value, value.reason.empty() ? why : value.reason);
-  lines.add({}, "speedup", "ratio", "", row.speedup.ratio, row.speedup.reason);
-  if (row.speedup.low) lines.add({}, "speedup", "interval_low", "", row.speedup.low);
-  if (row.speedup.high) lines.add({}, "speedup", "interval_high", "", row.speedup.high);
+  add_held(lines, "speedup", row.speedup);
+  if (!row.against_fastest.against.empty()) add_held(lines, "against_fastest", row.against_fastest);
 }
 
 void add_run(Lines& lines, const ComparedRun& run) {

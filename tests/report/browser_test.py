@@ -145,6 +145,8 @@ def planted(page):
     yield "outside its picture", text.replace('<text class="plain"', '<text transform="translate(300)" class="plain"')
     yield "upon each other", text.replace("</svg>", '<text x="60" y="100">a text</text><text x="64" y="102">b text</text></svg>')
     yield "printed table", text.replace("width:100%;overflow-wrap:anywhere", "width:900px")
+    yield "parted", text.replace("pre span{display:inline-block;max-width:100%}", "pre span{display:inline-block;width:3ch}")
+    yield "scrolled away", text.replace(".rows thead th:first-child{position:sticky;", ".rows thead th:first-child{")
     yield "skip link", text.replace('class="skip"', 'class="other"')
 
 

@@ -43,6 +43,23 @@
       if (!document.getElementById(id)?.textContent.trim()) say(`a picture has no words: ${id}`);
   }
 
+  // A flag of the command stands on one line.
+  for (const word of document.querySelectorAll('pre span')) {
+    const range = document.createRange();
+    range.selectNodeContents(word);
+    const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+    if (word.textContent.startsWith('--') && lines.size > 1) say(`"${short(word)}" is parted`);
+  }
+
+  // The head of a row is seen however far the table is scrolled, and so is that of its column.
+  for (const table of document.querySelectorAll('table.rows')) {
+    const frame = table.parentElement, before = frame.scrollLeft;
+    frame.scrollLeft = 1e6;
+    for (const head of table.querySelectorAll('tr > th:first-child'))
+      if (head.getBoundingClientRect().left < frame.getBoundingClientRect().left - 1) say(`"${short(head)}" is scrolled away`);
+    frame.scrollLeft = before;
+  }
+
   // Whatever scrolls can have the focus of the keyboard, and has a name.
   for (const element of document.querySelectorAll('*')) {
     const style = getComputedStyle(element);

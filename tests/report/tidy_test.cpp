@@ -52,6 +52,16 @@ TEST(TidyCsv, HoldsValuesOfRowsAndOfRuns) {
   EXPECT_NE(text.find("images_per_second,median,images/s,,\"needs 19.5 GiB, but"), std::string::npos);
 }
 
+TEST(TidyCsv, HoldsWhatIsHeldAgainstTheFastest) {
+  Json json = sample_comparison();
+  EXPECT_EQ(tidy_csv(comparison_of(json)).find("against_fastest"), std::string::npos) << "older records lack it";
+  json["rows"][1]["against_fastest"] = {{"against", json["rows"][3]["id"]}, {"ratio", 0.45}, {"low", 0.44}, {"high", 0.46}};
+  const std::string text = tidy_csv(comparison_of(json));
+  for (const char* line :
+       {"against_fastest,ratio,,0.45,\n", "against_fastest,interval_low,,0.44,\n", "against_fastest,interval_high,,0.46,\n"})
+    EXPECT_NE(text.find(std::string("\nopenmp-t1-fp32-b64,ran,openmp,Example CPU,1,fp32,64,row,,,") + line), std::string::npos) << line;
+}
+
 TEST(MlperfLogs, TellTheStoryOfARun) {
   const std::vector<NamedFile> logs = mlperf_logs(comparison_of(sample_comparison()));
   ASSERT_EQ(logs.size(), 10U);
