@@ -107,11 +107,10 @@ std::string line_chart(const LineChart& chart, std::string_view id, const Words&
     if (line.kind == Line::Kind::measured) stroke.width = 1.4 + 0.8 * rank, rank = std::max(1.0, rank - 1);
     if (line.kind != Line::Kind::measured || chart.marks != Marks::dots_alone) draw_line(svg, line, x, y, stroke);
     if (line.kind != Line::Kind::ideal && chart.marks != Marks::none)
-      for (const Point& point : line.points)
-        if (chart.marks == Marks::dots_alone)
-          svg.symbol({x.at(point.x), y.at(point.y)}, 7, series_symbol(line.series), stroke.ink);
-        else
-          svg.dot({x.at(point.x), y.at(point.y)}, std::max(2.0, stroke.width), stroke.ink);
+      for (const Point& point : line.points) {
+        const Symbol symbol = chart.marks == Marks::dots_alone ? series_symbol(line.series) : Symbol::circle;
+        svg.symbol({x.at(point.x), y.at(point.y)}, chart.marks == Marks::dots_alone ? 7 : std::max(2.0, stroke.width), symbol, stroke.ink);
+      }
   }
   return svg.inline_picture(width, line_height, id, words);
 }

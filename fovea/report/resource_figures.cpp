@@ -88,7 +88,7 @@ std::string power_caption(const Comparison& comparison, const Rows& drawn) {
     (!known ? none : is_on_gpu(row) ? gpu : cpu).push_back(&row);
   }
   std::string text;
-  if (!gpu.empty()) text += fmt::format(" GPU: {}; a turn begins with up to 0.2 s of what the one before it took.", labels_of(gpu));
+  if (!gpu.empty()) text += fmt::format(" GPU: {}; a turn begins with up to 0.1 s of what the one before it took.", labels_of(gpu));
   if (!cpu.empty()) text += fmt::format(" Processor: {}.", labels_of(cpu));
   if (!none.empty()) text += fmt::format(" Not measured: {}.", labels_of(none));
   return text;
