@@ -35,6 +35,7 @@ TEST(Recipe, FlagsAloneWillDo) {
                                          {"deviation", "1,1e-3"},
                                          {"mirror", "true"},
                                          {"claims", "false"},
+                         {"recompute", "true"},
                                          {"valid", "0.1"},
                                          {"out", "a \"quoted\" \\ path"}});
   EXPECT_EQ(recipe.positive, (std::vector<std::string>{"1", "3", "with space"}));
@@ -91,6 +92,7 @@ const Flags all_flags = {{"data", "mnist:some dir"},
                          {"mirror", "true"},
                          {"crop_padding", "4"},
                          {"claims", "false"},
+                         {"recompute", "true"},
                          {"save_every", "250 steps"},
                          {"replay", "false"},
                          {"dependent_launch", "false"},
