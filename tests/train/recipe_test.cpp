@@ -35,7 +35,6 @@ TEST(Recipe, FlagsAloneWillDo) {
                                          {"deviation", "1,1e-3"},
                                          {"mirror", "true"},
                                          {"claims", "false"},
-                         {"recompute", "true"},
                                          {"valid", "0.1"},
                                          {"out", "a \"quoted\" \\ path"}});
   EXPECT_EQ(recipe.positive, (std::vector<std::string>{"1", "3", "with space"}));
