@@ -225,7 +225,8 @@ constexpr auto stories = std::to_array<ErrorStory>({
     {ErrorId::no_memory_for_plan, ExitCode::memory, "no memory for the network",
      "Weights, activations and workspace are laid out before the first batch, and they need more memory than the device has free or "
      "memory_limit allows. The message names the largest batch that fits.",
-     "a batch of 100,000 of resnet50", "use a smaller batch, `--batch auto` or a smaller network; `fovea plan` shows what is needed"},
+     "a batch of 100,000 of resnet50",
+     "use a smaller batch, `--batch auto`, `--recompute` or a smaller network; `fovea plan` shows what is needed"},
 
     {ErrorId::numeric, ExitCode::numeric, "a number is NaN or infinite", "The message says where it was seen.", "images of NaN",
      "train with a smaller learning_rate, or look for such values in the data"},

@@ -110,6 +110,9 @@ void for_each_key(AnyRecipe& r, Visit&& visit) {
   visit(Key{"crop_padding", "PIXELS", "crop training images at random after padding them by this much"}, r.crop_padding,
         IntegerRange{0, 1 << 20});
   visit(Key{"claims", "true|false", "let the backend fuse neighbouring operators"}, r.claims);
+  visit(Key{"recompute", "true|false",
+            "less memory, more time: compute again, for the gradients, what batch norms, activations and sums gave, instead of keeping it"},
+        r.recompute);
   visit(Key{"save_every", "N UNIT", "how often to save a checkpoint: 500 steps, 1 epoch, 10 min, 30 s, or never"}, r.save_every,
         SavingInterval());
   visit(Key{"replay", "true|false", "record a step once and replay it, where the device can do that"}, r.replay);

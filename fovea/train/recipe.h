@@ -77,6 +77,7 @@ struct Recipe {
   Switch mirror = Switch::off;
   int64_t crop_padding = 0;
   Switch claims = Switch::on;
+  Switch recompute = Switch::off;
   Switch replay = Switch::on;
   Switch dependent_launch = Switch::on;
   std::string autotune = "engines";

@@ -18,7 +18,8 @@ constexpr const char* free_keys[] = {"out",  "save_every", "threads",          "
 RunIdentity run_identity(const Recipe& recipe, const model::Network& network, const TrainingData& data) {
   RunIdentity identity = recipe_values(recipe);
   for (const char* key : free_keys) identity.erase(key);
-  if (recipe.autotune == Recipe().autotune) identity.erase("autotune");  // which checkpoints from before it do not name
+  if (recipe.autotune == Recipe().autotune) identity.erase("autotune");     // which checkpoints from before it do not name
+  if (recipe.recompute == Recipe().recompute) identity.erase("recompute");  // likewise
   const data::Images& images = data.dataset.train;
   identity["the network"] = network.text;
   identity["the data set"] = data.dataset.title;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fovea/graph/backward.h"
+#include "fovea/graph/recompute.h"
 #include "fovea/model/blocks.h"
 #include "fovea/train/tensors.h"
 
@@ -163,7 +164,9 @@ Graph training_graph(const model::Network& network, const Recipe& recipe, const 
     const size_t first = graph.nodes.size();
     add_forward(graph, network, inputs, augment, part);
     freeze(graph, network, tensors);
+    const size_t backward = graph.nodes.size();
     graph::add_backward(graph, first, settings.batch);
+    if (recipe.recompute == Switch::on) graph::compute_again(graph, {first, backward});
     augment.first_sample += augment.n;
   }
   Update update = std::get<Update>(graph::in_precision(Update(), settings.precision));

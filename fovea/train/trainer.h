@@ -80,7 +80,8 @@ class Trainer {
  private:
   void make_plans();
   void add_plans(const std::vector<std::string>& order);
-  std::vector<graph::Graph> graphs(int64_t batch) const;  // in the order of the plans
+  std::vector<graph::Graph> graphs(int64_t batch) const { return graphs(batch, recipe_); }
+  std::vector<graph::Graph> graphs(int64_t batch, const Recipe& recipe) const;  // in the order of the plans
   struct Room {
     size_t bytes = 0;
     std::string why;  // not more: "allowed by memory_limit"
@@ -91,6 +92,7 @@ class Trainer {
   Fit fit(int64_t batch, const std::vector<std::string>& order, const Room& room) const;
   void choose_batch(const std::vector<std::string>& order, const Room& room);
   // `needed`: bytes. Before anything is allocated for it.
+  std::string less_with_recompute(size_t needed, const std::vector<std::string>& order, const Room& room) const;
   [[noreturn]] void refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const;
   void train_step();
   void judge(Epoch& record);  // validates, keeps weights

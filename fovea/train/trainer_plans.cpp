@@ -66,12 +66,12 @@ void Trainer::add_plans(const std::vector<std::string>& order) {
 }
 
 // One for full batches, one for the last partial batch, and one for each set of images to evaluate on.
-std::vector<graph::Graph> Trainer::graphs(int64_t batch) const {
+std::vector<graph::Graph> Trainer::graphs(int64_t batch, const Recipe& recipe) const {
   std::vector<graph::Graph> graphs;
   const int64_t images = data_->dataset.train.count;
-  const graph::Precision precision = require_precision(recipe_.backend, recipe_.precision);
+  const graph::Precision precision = require_precision(recipe.backend, recipe.precision);
   const auto add_training = [&](int64_t size) {
-    graphs.push_back(training_graph(network_, recipe_, data_->preprocessing,
+    graphs.push_back(training_graph(network_, recipe, data_->preprocessing,
                                     {.images = images, .batch = size, .precision = precision, .class_weights = data_->class_weights}));
   };
   add_training(batch);
@@ -122,6 +122,17 @@ void Trainer::choose_batch(const std::vector<std::string>& order, const Room& ro
       fmt::format("auto: the largest power of two that fits into {}", memory_text(room.bytes + session_->held_bytes()));
 }
 
+// What is added to the remedies where the same batch needs less with it.
+std::string Trainer::less_with_recompute(size_t needed, const std::vector<std::string>& order, const Room& room) const {
+  if (recipe_.recompute == Switch::on) return "";
+  Recipe recipe = recipe_;
+  recipe.recompute = Switch::on;
+  const size_t less = session_->arena_bytes_of(graphs(recipe.batch, recipe), order);
+  if (less >= needed) return "";
+  return fmt::format("; with recompute = true a batch of {} needs {}{}", recipe.batch, memory_text(less + session_->held_bytes()),
+                     less <= room.bytes ? " and fits" : "");
+}
+
 void Trainer::refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const {
   const size_t held = session_->held_bytes();
   Error error(ErrorId::no_memory_for_plan, fmt::format("a batch of {} needs {} of memory on the device, but {} are {}", recipe_.batch,
@@ -131,10 +142,11 @@ void Trainer::refuse_batch(size_t needed, const std::vector<std::string>& order,
   int64_t largest = largest_batch({least, recipe_.batch - 1}, [&](int64_t batch) { return fit(batch, order, room) != Fit::too_large; });
   while (largest >= least && fit(largest, order, room) != Fit::yes) --largest;
   if (largest < least) {
-    error.help("no batch fits: take a smaller network or another device, or allow more memory");
+    error.help("no batch fits: take a smaller network or another device, or allow more memory" + less_with_recompute(needed, order, room));
     throw BatchTooLarge(error, needed + held, 0);
   }
-  error.help(fmt::format("the largest batch that fits is {0}: set batch = {0}, or split the batch with micro_batches", largest));
+  error.help(fmt::format("the largest batch that fits is {0}: set batch = {0}, or split the batch with micro_batches{1}", largest,
+                         less_with_recompute(needed, order, room)));
   throw BatchTooLarge(error, needed + held, largest);
 }
 

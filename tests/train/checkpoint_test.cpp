@@ -96,6 +96,37 @@ TEST(Resume, FallsBackToTheOlderCheckpoint) {
   EXPECT_EQ(what_came_out(*run.run("again")), expected);
 }
 
+TEST(Resume, GoesOnComputingAgainWhatItDidNotKeep) {
+  BusyRun run;
+  run.plant("all.toml", R"(name = "all"
+input = [8, 8, 1]
+layers = [
+  { conv2d = 4, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { conv2d = 4, kernel = 3, padding = 1, batch_norm = true },
+  { add = "conv1", activation = "relu", name = "sum" },
+  { conv2d = 4, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { conv2d = 4, kernel = 3, padding = 1, batch_norm = true },
+  { add = "sum", activation = "relu" },
+  { conv2d = 4, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { dropout = 0.2 },
+  { flatten = true },
+  { linear = 4 },
+]
+)");
+  run.recipe.micro_batches = 1;
+  const std::optional<FinishedRun> kept = run.run("kept");
+  run.recipe.recompute = Switch::on;
+  const std::optional<FinishedRun> again = run.run("again");
+  EXPECT_EQ(what_came_out(*again), what_came_out(*kept));
+  EXPECT_LT(again->result.info.predicted_bytes, kept->result.info.predicted_bytes);
+  EXPECT_NE(read_file(run.path("again") / config_file).find("recompute = true"), std::string::npos);
+  stop_midway(run, "stopped");
+  run.recipe.recompute = Switch::off;  // what is resumed is told by its own configuration
+  const std::optional<FinishedRun> resumed = run.run("stopped");
+  EXPECT_EQ(what_came_out(*resumed), what_came_out(*kept));
+  EXPECT_EQ(resumed->result.info.predicted_bytes, again->result.info.predicted_bytes);
+}
+
 TEST(Resume, IsRefusedWhereNoCheckpointIsWhole) {
   BusyRun run;
   stop_midway(run, "run");

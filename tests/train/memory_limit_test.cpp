@@ -31,6 +31,33 @@ TEST(LargestBatch, FitsAndTheNextDoesNot) {
                   most < least || bound < least ? 0 : std::min(bound, most));
 }
 
+TEST(MemoryLimit, SaysWhatComputingAgainWouldSave) {
+  TinyRun run;
+  run.recipe.backend = "openmp";
+  run.recipe.model = "resnet20";
+  run.recipe.data = "synthetic:32x32x3:10:16:4";
+  run.recipe.batch = 8;
+  Callbacks silent;
+  const auto predicted = [&](Switch recompute) {
+    run.recipe.recompute = recompute;
+    return Trainer(run.recipe, silent).info().predicted_bytes;
+  };
+  const size_t with = predicted(Switch::on), without = predicted(Switch::off);
+  ASSERT_LT(with, without);
+  const auto refused = [&](size_t allowed) {
+    run.recipe.memory_limit = fmt::format("{:.6f} KiB", static_cast<double>(allowed) / 1024);
+    return error_text(ExitCode::memory, [&] { Trainer(run.recipe, silent); });
+  };
+  const std::string would_do = fmt::format("; with recompute = true a batch of 8 needs {}", memory_text(with));
+  EXPECT_NE(refused((with + without) / 2).find(would_do + " and fits"), std::string::npos) << refused((with + without) / 2);
+  EXPECT_NE(refused(with / 2).find(would_do), std::string::npos) << refused(with / 2);
+  EXPECT_EQ(refused(with / 2).find("and fits"), std::string::npos) << refused(with / 2);
+  run.recipe.recompute = Switch::on;
+  EXPECT_EQ(refused(with / 2).find("recompute"), std::string::npos) << refused(with / 2);
+  run.recipe.memory_limit = fmt::format("{:.6f} KiB", static_cast<double>((with + without) / 2) / 1024);
+  EXPECT_EQ(Trainer(run.recipe, silent).info().predicted_bytes, with);
+}
+
 struct Unwatched : Callbacks {
   void on_progress(const Progress&) override { ++steps; }
   int steps = 0;

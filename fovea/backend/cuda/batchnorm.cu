@@ -190,8 +190,9 @@ __global__ void __launch_bounds__(block_threads, 2)
 Normal normal_of(const BatchNormForward& op, const Buffers& buffers) {
   return {input(buffers, 1), input(buffers, 2), output(buffers, 1), output(buffers, 2), op.epsilon};
 }
-Normal normal_of(const BatchNormInference& op, const Buffers& buffers) {
-  return {input(buffers, 1), input(buffers, 2), input(buffers, 3), input(buffers, 4), op.epsilon};
+// `place`: of x, among the inputs.
+Normal normal_of(const BatchNormInference& op, const Buffers& buffers, size_t place = 0) {
+  return {input(buffers, place + 1), input(buffers, place + 2), input(buffers, place + 3), input(buffers, place + 4), op.epsilon};
 }
 
 template <class T>
@@ -234,6 +235,22 @@ void launch_normalise(const Op& op, const Normal& normal, const NormTail& tail, 
     launch_normalise(grid, normal, Activated{*tail.activation, tail.slope}, added, buffers, launch);
 }
 
+struct Branch {
+  Normal normal;
+  const void* x;
+};
+
+template <class T>
+void launch_normalise_both(const std::array<Branch, 2>& branches, int64_t rows, int64_t c, Floor finish, T* y, cudaStream_t stream) {
+  const NormGrid grid = norm_grid(rows, c, most_abreast<T>, 2 * planned_multiprocessors);
+  with_width<most_abreast<T>>(grid.width, [&](auto width) {
+    normalise_both<width><<<grid.blocks(), grid.block(), 0, stream>>>(grid, branches[0].normal, branches[1].normal, finish,
+                                                                      static_cast<const T*>(branches[0].x),
+                                                                      static_cast<const T*>(branches[1].x), y);
+  });
+  check_launch("normalise_both");
+}
+
 }  // namespace
 
 void launch_merge_moments(const Deal& deal, int c, const float* parts, const Buffers& buffers, const Launch& launch) {
@@ -271,6 +288,18 @@ KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail) {
       launch_normalise<T>(o, normal_of(o, buffers), tail, 5, buffers, launch);
     };
     return kernel("one pass", op, run);
+  });
+}
+
+KernelPtr two_batch_norms_with_sum(const NormedBranches& branches) {
+  require_countable(branches.first, 4 * branches.first.c);
+  return with_values(require_values(branches.first), [&]<class T>(T) {
+    const auto run = [](const NormedBranches& of, const Buffers& buffers, const Launch& launch) {
+      launch_normalise_both<T>(
+          {Branch{normal_of(of.first, buffers), buffers.in[0].data}, Branch{normal_of(of.second, buffers, 5), buffers.in[5].data}},
+          of.first.rows, of.first.c, of.relu == NormedBranches::Relu::yes ? Floor{0} : no_floor, output_of<T>(buffers, 0), launch.stream);
+    };
+    return kernel("one pass", branches, run);
   });
 }
 
@@ -322,13 +351,9 @@ class ConvolutionsAndNorms final : public Kernel {
   void run(Stream& stream) override {
     for (ConvolutionAndMoments& part : parts_) part.run(stream);
     const BatchNormForward& op = parts_[0].norm();
-    const NormGrid grid = norm_grid(op.rows, op.c, most_abreast<T>, 2 * planned_multiprocessors);
-    with_width<most_abreast<T>>(grid.width, [&](auto width) {
-      normalise_both<width><<<grid.blocks(), grid.block(), 0, handle_of(stream)>>>(
-          grid, normal_of(op, norms_[0]), normal_of(parts_[1].norm(), norms_[1]), finish_, input_of<T>(norms_[0], 0),
-          input_of<T>(norms_[1], 0), output_of<T>(norms_[0], 0));
-    });
-    check_launch("normalise_both");
+    launch_normalise_both<T>(
+        {Branch{normal_of(op, norms_[0]), norms_[0].in[0].data}, Branch{normal_of(parts_[1].norm(), norms_[1]), norms_[1].in[0].data}},
+        op.rows, op.c, finish_, output_of<T>(norms_[0], 0), handle_of(stream));
   }
 
  private:

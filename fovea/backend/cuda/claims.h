@@ -52,6 +52,13 @@ KernelPtr two_conv2d_with_batch_norm(const NormedConv2d& first, const NormedConv
 KernelPtr conv2d_with_batch_norm_and_pool(const NormedConv2d& normed, const MaxPoolForward& pool);
 // in: x scale shift mean variance [added]   out: y
 KernelPtr batch_norm_with(const BatchNormInference& op, const NormTail& tail);
+// Two of the same size, their sum, and relu or nothing, as two_conv2d_with_batch_norm ends.
+// in: x scale shift mean variance of each   out: y
+struct NormedBranches {
+  BatchNormInference first, second;
+  enum class Relu : uint8_t { no, yes } relu = Relu::no;
+};
+KernelPtr two_batch_norms_with_sum(const NormedBranches& branches);
 // The gradient through the activation behind a norm, and through the norm.
 // in: y (or x of the activation), its dy, x scale mean variance   out: dx dscale dshift [dy of the norm]
 KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation);

@@ -99,14 +99,39 @@ std::optional<Claim> two_conv2d_with_norm(const Neighbours& around) {
   return claim;
 }
 
-// The shift of the batch norm of x, if `y` is relu of what it gives; else no_value.
+// batch_norm_inference batch_norm_inference add [relu]: the same when it is computed again
+std::optional<Claim> two_norms_with_sum(const Neighbours& around) {
+  const BatchNormInference *first = at<BatchNormInference>(around, 0), *second = at<BatchNormInference>(around, 1);
+  if (first == nullptr || second == nullptr || at<Add>(around, 2) == nullptr || first->rows != second->rows || first->c != second->c)
+    return std::nullopt;
+  const Node &one = around.nodes[0], &other = around.nodes[1], &sum = around.nodes[2];
+  if (std::minmax(sum.in[0], sum.in[1]) != std::minmax(one.out[0], other.out[0]) || one.out[0] == other.out[0] ||
+      !is_read_once(around, one.out[0]) || !is_read_once(around, other.out[0]))
+    return std::nullopt;
+  NormedBranches branches{*first, *second};
+  Claim claim{.nodes = 3, .name = "two batch_norm+add", .kernel = nullptr, .in = one.in, .out = sum.out};
+  claim.in.insert(claim.in.end(), other.in.begin(), other.in.end());
+  const ActivationForward* relu = at<ActivationForward>(around, 3);
+  if (relu != nullptr && relu->activation == Activation::relu && around.nodes[3].in[0] == sum.out[0] && is_read_once(around, sum.out[0])) {
+    branches.relu = NormedBranches::Relu::yes;
+    claim.name += "+relu";
+    claim.out = around.nodes[claim.nodes++].out;
+  }
+  claim.kernel = two_batch_norms_with_sum(branches);
+  return claim;
+}
+
+bool is_norm(const Node& node) {
+  return std::holds_alternative<BatchNormForward>(node.op) || std::holds_alternative<BatchNormInference>(node.op);
+}
+
+// The shift of the batch norm of x, if `y` is relu of what it gives, perhaps when it is computed again; else no_value.
 ValueId shift_behind_relu(const graph::Graph& graph, ValueId x, ValueId y) {
   const Node* relu = nullptr;
   for (const Node& node : graph.nodes)
     if (std::holds_alternative<ActivationForward>(node.op) && node.out[0] == y) relu = &node;
   for (const Node& node : graph.nodes)
-    if (relu != nullptr && std::holds_alternative<BatchNormForward>(node.op) && node.in[0] == x && node.out[0] == relu->in[0])
-      return node.in[2];
+    if (relu != nullptr && is_norm(node) && node.in[0] == x && node.out[0] == relu->in[0]) return node.in[2];
   return graph::no_value;
 }
 
@@ -241,6 +266,7 @@ std::optional<Claim> norm_claim(const Neighbours& around) {
   if (std::optional<Claim> claim = conv2d_with_norm_and_pool(around)) return claim;
   if (std::optional<Claim> claim = conv2d_with_norm(around)) return claim;
   if (std::optional<Claim> claim = norm_with_pool(around)) return claim;
+  if (std::optional<Claim> claim = two_norms_with_sum(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
   if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;

@@ -83,10 +83,18 @@ const Node* norm_of(const graph::Graph& graph, ValueId mean) {
   return nullptr;
 }
 
+// Whether this node computes the output of the batch norm once more.
+bool repeats(const Node& node, const Node& norm) {
+  return std::holds_alternative<BatchNormInference>(node.op) && node.in[3] == norm.out[1];
+}
+
 // Whether `y` is what a rectifier made of the output of this batch norm alone.
 bool rectifies(const graph::Graph& graph, ValueId y, const Node& norm) {
-  for (const Node& node : graph.nodes)
-    if (is_relu(node, norm.out[0]) && node.out[0] == y) return true;
+  for (const Node& node : graph.nodes) {
+    const bool is_norm = node.out == norm.out || repeats(node, norm);
+    for (const Node& next : graph.nodes)
+      if (is_norm && is_relu(next, node.out[0]) && next.out[0] == y) return true;
+  }
   return false;
 }
 

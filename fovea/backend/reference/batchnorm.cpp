@@ -55,7 +55,7 @@ void batch_norm_forward(const BatchNormForward& op, const Buffers& buffers, void
     const Statistics of_batch = statistics(channel_of<T>(buffers.in[0], op.c, c), op.rows);
     buffers.out[1].as<T>()[static_cast<size_t>(c)] = static_cast<T>(of_batch.mean);
     buffers.out[2].as<T>()[static_cast<size_t>(c)] = static_cast<T>(of_batch.variance);
-    normalise<T>(op, buffers, c, of_batch);
+    normalise<T>(op, buffers, c, {element<T>(buffers.out[1], c), element<T>(buffers.out[2], c)});  // as batch_norm_inference with them
   }
 }
 
