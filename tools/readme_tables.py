@@ -157,11 +157,15 @@ def cells_of_row(row):
     backend = row["backend"] + (f", {of(row['threads'], 'thread')}" if row["threads"] else "")
     if row["status"] != "ran":
         return [backend, f"{row['status']}: {row['reason']}", *[""] * (len(COMPARED) - 3)]
-    speedup, energy, accuracy = row["speedup"], row["energy"], row["test_accuracy"]["mean"]
+    if others := {name: steps for name, steps in row["providers"].items() if name != row["backend"]}:
+        own = sum(row["providers"].values()) - sum(others.values())
+        backend += f" ({own or 'no'} own steps, " + ", ".join(f"{steps} of {name}" for name, steps in others.items()) + ")"
+    speedup, seconds, accuracy = row["speedup"], row["s_per_epoch"]["median"], row["test_accuracy"]["mean"]
     memory = row["peak_host_bytes"] if row["peak_device_bytes"] is None else row["peak_device_bytes"]
-    ratio = "1" if speedup["low"] is None else f"{speedup['ratio']:.2f} ({speedup['low']:.2f} – {speedup['high']:.2f})"
-    return [backend, row["device"].split(",")[0], f"{row['s_per_epoch']['median']:,.3g}", ratio, f"{100 * accuracy:.2f} %",
-            f"{memory / 2**20:,.0f}", f"{1e3 * energy['net_joules_per_image']:,.2g}" if energy["samples"] >= ENOUGH_SAMPLES else "–"]
+    interval = "" if speedup["low"] is None else f" ({speedup['low']:.2f} – {speedup['high']:.2f})"
+    return [backend, row["device"].split(",")[0], "–" if seconds is None else f"{seconds:,.3g}",
+            "–" if speedup["ratio"] is None else "1" if speedup["against"] == row["id"] else f"{speedup['ratio']:.2f}{interval}",
+            "–" if accuracy is None else f"{100 * accuracy:.2f} %", "–" if memory is None else f"{memory / 2**20:,.0f}"]
 
 
 def natural(text):
@@ -169,8 +173,7 @@ def natural(text):
 
 
 OVERVIEW = ["one GPU, bf16", "16 threads, bf16", "16 threads", "1 thread"]
-ENOUGH_SAMPLES = 30  # of a counter that moves ten times a second, for its energy to be quoted
-COMPARED = ["`fovea compare`", "by", "on", "s/epoch:", "speed-up (95 %):", "test accuracy:", "memory, MiB:", "net mJ/image:"]
+COMPARED = ["`fovea compare`", "by", "on", "s/epoch:", "speed-up (95 %):", "test accuracy:", "memory, MiB:"]
 ABLATED = ["replay", "claims", "dependent launches", "across"]
 ACCURACY = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers; in README.md, behind the overview
     ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),

@@ -5,6 +5,8 @@ tools/record.py runs EXPERIMENT FOLDER... --out FILE [--value KEY]
     KEY (default: test_accuracy) of the result.json in each FOLDER, of runs that differ in seed, out and data folder alone
 tools/record.py time EXPERIMENT --out FILE [--rounds N] -- COMMAND...
     wall-clock seconds of COMMAND, N times (default: 1); a COMMAND that fails gives no record
+tools/record.py comparison FOLDER --out FOLDER
+    the result.json of a `fovea compare`, less what names folders of one machine
 tools/record.py fresh EXPERIMENT LOG --out FILE
     the seconds of each stage in the LOG of a tools/fresh.sh that passed
 """
@@ -92,7 +94,7 @@ def told(command):
     words = [Path(command[0]).name if "/" in command[0] and not command[0].startswith("./") else command[0]]
     for before, word in zip(command, command[1:]):
         if word not in ("--out", "--overwrite") and before != "--out":
-            words.append(re.sub(r"^(\w+):/.*", r"\1:DIR", word))
+            words.append(re.sub(r"(^|[:=])/\S*", r"\1DIR", word))
     return shlex.join(words)
 
 
@@ -115,6 +117,16 @@ def record_time(arguments):
     return record(arguments.experiment, "s", {command: seconds}, {"command": command}, program) | {"machine": program["machine"]}
 
 
+def record_comparison(arguments):
+    comparison = json.loads((Path(arguments.folder) / "result.json").read_text())
+    comparison["command"] = shlex.split(told(comparison["command"]))
+    comparison["question"]["data"] = comparison["question"]["data"].split(" (")[0]
+    folder = Path(arguments.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps(comparison, ensure_ascii=False, indent=1) + "\n")
+    print(f"{folder}/result.json: {shlex.join(comparison['command'])}")
+
+
 def record_fresh(arguments):
     text = Path(arguments.log).read_text()
     if "fresh: passed" not in text:
@@ -128,6 +140,10 @@ def record_fresh(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True, metavar="KIND")
+    comparison = kinds.add_parser("comparison")
+    comparison.set_defaults(action=None)
+    comparison.add_argument("folder", metavar="FOLDER")
+    comparison.add_argument("--out", required=True, metavar="FOLDER", help="a folder in results/reports/")
     for kind, action in (("runs", record_runs), ("time", record_time), ("fresh", record_fresh)):
         one = kinds.add_parser(kind)
         one.set_defaults(action=action)
@@ -142,7 +158,10 @@ def main():
         else:
             one.add_argument("log", metavar="LOG")
     arguments = parser.parse_args()
-    append(arguments.out, arguments.action(arguments))
+    if arguments.action is None:
+        record_comparison(arguments)
+    else:
+        append(arguments.out, arguments.action(arguments))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include "fovea/base/error.h"
+
 namespace fovea::graph {
 namespace {
 
@@ -187,6 +189,7 @@ class Recomputation {
       for (; next != added.end() && next->first == i; ++next) graph_.nodes.push_back(std::move(next->second));
       graph_.nodes.push_back(std::move(gradients[i]));
     }
+    if (next != added.end()) throw Error(ExitCode::internal, "a node that computes again has no place in front of what reads it");
   }
 
   Node repetition_of(const Node& node) {
@@ -223,6 +226,12 @@ class Recomputation {
 };
 
 }  // namespace
+
+std::string_view layer_of(const Node& node) {
+  std::string_view name = node.name;
+  if (name.ends_with(again_suffix)) name.remove_suffix(again_suffix.size());
+  return name;
+}
 
 void compute_again(Graph& graph, const Passes& passes) { Recomputation(graph, passes); }
 

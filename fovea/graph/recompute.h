@@ -6,6 +6,7 @@
 namespace fovea::graph {
 
 inline constexpr std::string_view again_suffix = ".again";  // of the values that are computed again, and of the nodes that do
+std::string_view layer_of(const Node& node);                // its name, without that
 
 // The forward nodes of one micro-batch, and their gradients behind them, up to the end of the graph.
 struct Passes {

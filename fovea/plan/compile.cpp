@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fovea/base/error.h"
+#include "fovea/graph/recompute.h"
 #include "fovea/plan/layouts.h"
 #include "fovea/plan/steps.h"
 
@@ -105,7 +106,7 @@ class Placer {
 }  // namespace
 
 Backend& Assignment::of(const Node& node) const {
-  const auto found = of_layer.find(node.name);
+  const auto found = of_layer.find(std::string(graph::layer_of(node)));
   return found != of_layer.end() ? *found->second : *backend;
 }
 

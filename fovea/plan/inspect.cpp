@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "fovea/graph/recompute.h"
 #include "fovea/tensor/convert.h"
 
 namespace fovea::plan {
@@ -26,14 +27,14 @@ int64_t count_non_finite_of(const Tensor& tensor, Device& device, Stream& stream
 std::string layer_of(const Plan& plan, const Step& step, graph::ValueId id) {
   for (size_t i = step.first_node; i < step.first_node + step.nodes; ++i) {
     const graph::Node& node = plan.graph().nodes[i];
-    if (std::find(node.out.begin(), node.out.end(), id) != node.out.end()) return node.name;
+    if (std::find(node.out.begin(), node.out.end(), id) != node.out.end()) return std::string(graph::layer_of(node));
   }
   return step.name;
 }
 
 size_t layers_of(const Plan& plan, const Step& step) {
   std::set<std::string_view> names;
-  for (size_t i = step.first_node; i < step.first_node + step.nodes; ++i) names.insert(plan.graph().nodes[i].name);
+  for (size_t i = step.first_node; i < step.first_node + step.nodes; ++i) names.insert(graph::layer_of(plan.graph().nodes[i]));
   return names.size();
 }
 

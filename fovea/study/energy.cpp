@@ -88,11 +88,13 @@ std::optional<double> EnergyMeter::total_of(Counter::Domain domain) const {
   return total;
 }
 
+std::optional<double> EnergyMeter::counted_by_gpu() const {
+  const std::optional<double> joules = nvml_.energy_joules();
+  return joules ? std::optional(*joules - gpu_start_) : std::nullopt;
+}
+
 double EnergyMeter::gpu_total(double seconds) {
-  if (gpu_ == Gpu::counter) {
-    gpu_total_ = nvml_.energy_joules().value_or(gpu_start_ + gpu_total_) - gpu_start_;
-    return gpu_total_;
-  }
+  if (gpu_ == Gpu::counter) return gpu_total_ = counted_by_gpu().value_or(gpu_total_);
   const double watts = nvml_.watts().value_or(last_watts_);
   if (last_seconds_) gpu_total_ += (watts + last_watts_) / 2 * (seconds - *last_seconds_);
   last_seconds_ = seconds;

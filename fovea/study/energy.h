@@ -28,7 +28,7 @@ class EnergyMeter {
   bool measures_anything() const { return !counters_.empty() || gpu_ != Gpu::absent; }
   bool measures_gpu() const { return gpu_ != Gpu::absent; }
   bool counts_gpu() const { return gpu_ == Gpu::counter; }  // by a counter of its own, which moves at its own times
-  double gpu_total(double seconds);                         // that part of `read` alone
+  std::optional<double> counted_by_gpu() const;             // that counter alone, since the meter was made; beside `read`, too
   std::string method() const;                               // "CPU: RAPL counters of 2 packages; GPU: energy counter of NVML"
   std::string missing() const;                              // what is not measured, why, and what helps; empty if nothing is missing
 
@@ -42,6 +42,7 @@ class EnergyMeter {
   enum class Gpu : uint8_t { absent, counter, power };
   void add_counter(const std::filesystem::path& folder);
   std::optional<double> total_of(Counter::Domain domain) const;
+  double gpu_total(double seconds);
 
   const Nvml& nvml_;
   std::vector<Counter> counters_;

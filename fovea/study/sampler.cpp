@@ -109,19 +109,18 @@ void Sampler::run() {
     moments_.push_back(moment());
     for (auto waited = 0 * step; waited < period && !stopped_; waited += step) {
       changed_.wait_for(lock, step, [this] { return stopped_; });
-      watch_gpu();
+      if (!meter_.counts_gpu()) continue;
+      lock.unlock();  // who looks at the ends of a turn need not wait for NVML
+      const double seconds = watch_.seconds();
+      const std::optional<double> joules = meter_.counted_by_gpu();
+      lock.lock();
+      if (joules) note_gpu({seconds, *joules});
     }
   }
 }
 
-void Sampler::watch_gpu() {
-  if (!meter_.counts_gpu()) return;
-  const double seconds = watch_.seconds();
-  note_gpu({seconds, meter_.gpu_total(seconds)});
-}
-
 void Sampler::note_gpu(const Reading& reading) {
-  if (gpu_moves_.empty() || gpu_moves_.back().joules != reading.joules) gpu_moves_.push_back(reading);
+  if (gpu_moves_.empty() || gpu_moves_.back().joules < reading.joules) gpu_moves_.push_back(reading);
 }
 
 Moment Sampler::look() {

@@ -53,7 +53,6 @@ class Sampler {
  private:
   void run();
   Moment moment();
-  void watch_gpu();
   void note_gpu(const Reading& reading);
 
   const Nvml& nvml_;

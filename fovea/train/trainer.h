@@ -91,8 +91,8 @@ class Trainer {
   enum class Fit : uint8_t { yes, too_large, no_batch_of_this_network };
   Fit fit(int64_t batch, const std::vector<std::string>& order, const Room& room) const;
   void choose_batch(const std::vector<std::string>& order, const Room& room);
+  std::string fits_with_recompute(const std::vector<std::string>& order, const Room& room) const;
   // `needed`: bytes. Before anything is allocated for it.
-  std::string less_with_recompute(size_t needed, const std::vector<std::string>& order, const Room& room) const;
   [[noreturn]] void refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const;
   void train_step();
   void judge(Epoch& record);  // validates, keeps weights

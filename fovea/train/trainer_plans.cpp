@@ -122,15 +122,15 @@ void Trainer::choose_batch(const std::vector<std::string>& order, const Room& ro
       fmt::format("auto: the largest power of two that fits into {}", memory_text(room.bytes + session_->held_bytes()));
 }
 
-// What is added to the remedies where the same batch needs less with it.
-std::string Trainer::less_with_recompute(size_t needed, const std::vector<std::string>& order, const Room& room) const {
+// A remedy, where the same batch fits with it.
+std::string Trainer::fits_with_recompute(const std::vector<std::string>& order, const Room& room) const {
   if (recipe_.recompute == Switch::on) return "";
   Recipe recipe = recipe_;
   recipe.recompute = Switch::on;
-  const size_t less = session_->arena_bytes_of(graphs(recipe.batch, recipe), order);
-  if (less >= needed) return "";
-  return fmt::format("; with recompute = true a batch of {} needs {}{}", recipe.batch, memory_text(less + session_->held_bytes()),
-                     less <= room.bytes ? " and fits" : "");
+  const size_t needed = session_->arena_bytes_of(graphs(recipe.batch, recipe), order);
+  if (needed > room.bytes) return "";
+  return fmt::format("recompute = true, with which a batch of {} needs {} and fits", recipe.batch,
+                     memory_text(needed + session_->held_bytes()));
 }
 
 void Trainer::refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const {
@@ -141,12 +141,14 @@ void Trainer::refuse_batch(size_t needed, const std::vector<std::string>& order,
   const int64_t least = recipe_.micro_batches;
   int64_t largest = largest_batch({least, recipe_.batch - 1}, [&](int64_t batch) { return fit(batch, order, room) != Fit::too_large; });
   while (largest >= least && fit(largest, order, room) != Fit::yes) --largest;
+  const std::string with_recompute = fits_with_recompute(order, room);
   if (largest < least) {
-    error.help("no batch fits: take a smaller network or another device, or allow more memory" + less_with_recompute(needed, order, room));
+    error.help(with_recompute.empty() ? "no batch fits: take a smaller network or another device, or allow more memory"
+                                      : "set " + with_recompute);
     throw BatchTooLarge(error, needed + held, 0);
   }
   error.help(fmt::format("the largest batch that fits is {0}: set batch = {0}, or split the batch with micro_batches{1}", largest,
-                         less_with_recompute(needed, order, room)));
+                         with_recompute.empty() ? "" : ", or set " + with_recompute));
   throw BatchTooLarge(error, needed + held, largest);
 }
 

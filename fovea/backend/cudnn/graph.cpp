@@ -265,8 +265,9 @@ bool is_refused(cudnnBackendDescriptor_t config, const Convolution& c) {
       fe::hasNumericalNote<CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS>(config) ||
       fe::hasNumericalNote<CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION>(config))
     return true;
+  if (c.types.x != DType::f32 || c.types.products != Products::exact) return false;
   if (c.pass == Convolution::Pass::backward_filter && engine_of(config) == inexact_filter_engine) return true;
-  return c.types.x == DType::f32 && c.types.products == Products::exact && fe::hasNumericalNote<CUDNN_NUMERICAL_NOTE_TENSOR_CORE>(config);
+  return fe::hasNumericalNote<CUDNN_NUMERICAL_NOTE_TENSOR_CORE>(config);
 }
 
 class GraphOffer final : public Offer {
