@@ -32,17 +32,25 @@ struct Opponent {
   std::string name;
 };
 
+// " (its steps are openmp's)" of a row that ran no kernel of its own backend.
+std::string whose_steps(const ComparedRow& row) {
+  const auto is_own = [&](const auto& provider) { return provider.first == row.backend; };
+  if (row.providers.empty() || std::any_of(row.providers.begin(), row.providers.end(), is_own)) return "";
+  return fmt::format(" (its steps are {}'s)", row.providers.front().first);
+}
+
 std::vector<Opponent> opponents_of(const Comparison& comparison, const std::vector<const ComparedRow*>& rows) {
   std::vector<Opponent> opponents;
   const ComparedRow* first = find_row(comparison, rows.front()->speedup.against);
   const bool held = first != nullptr && first != rows.front() && std::find(rows.begin(), rows.end(), first) != rows.end();
   if (held) opponents.push_back({first, first->label});
-  if (rows.size() > 1 && !(held && first == rows[1])) opponents.push_back({rows[1], "the second, " + rows[1]->label});
+  if (rows.size() > 1 && !(held && first == rows[1]))
+    opponents.push_back({rows[1], "the second, " + rows[1]->label + whose_steps(*rows[1])});
   const auto elsewhere =
       std::find_if(rows.begin(), rows.end(), [&](const ComparedRow* row) { return row->device != rows.front()->device; });
   const auto is_it = [&](const Opponent& opponent) { return opponent.row == *elsewhere; };
   if (elsewhere != rows.end() && std::none_of(opponents.begin(), opponents.end(), is_it))
-    opponents.push_back({*elsewhere, "the fastest of another device, " + (*elsewhere)->label});
+    opponents.push_back({*elsewhere, "the fastest of another device, " + (*elsewhere)->label + whose_steps(**elsewhere)});
   return opponents;
 }
 

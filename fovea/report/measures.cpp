@@ -34,9 +34,9 @@ constexpr auto all = std::to_array<Measure>({
      "what plans and images were said to take before the first batch, of the memory that the row computes in: of the host for rows on the "
      "processor, of the device for those on a GPU"},
     {"energy.net_joules_per_image",
-     "energy of the machine in the turns of the row less what it takes when idle, divided by the images trained on; the method stands with "
-     "the figure of energy"},
-    {"energy.gross_joules_per_image", "all energy of the machine in the turns of the row, divided by the images trained on"},
+     "energy of what the method measures (it stands with the figure of energy) in the turns of the row, less what that takes when idle, "
+     "divided by the images trained on"},
+    {"energy.gross_joules_per_image", "the same without taking off what is taken when idle, divided by the images trained on"},
     {"energy.gross_joules", "the same for one training, or for all that was measured where speed alone was"},
     {"roof.fraction",
      "floating-point operations per second over the most that this machine was measured to do in fp32 on as many threads; in parentheses "

@@ -29,7 +29,8 @@ constexpr Gauge gauges[] = {
      "The resident memory of the whole process, with the backend of every row in it (what a row takes itself stands in the table)",
      "rows[].runs[].samples[].host_bytes", Of::all_rows, [](const Moment& moment) { return in_mebibytes(moment.host_bytes); }},
     {"device-memory", "Device memory over time", "device memory (MiB)",
-     "The memory of the GPU that is taken, by all rows and all programs, in the turns of rows on the GPU",
+     "The memory of the GPU that is taken, by all rows and all programs, in the turns of rows on the GPU (what a row takes itself stands "
+     "in the table)",
      "rows[].runs[].samples[].device_bytes", Of::gpu_rows, [](const Moment& moment) { return in_mebibytes(moment.device_bytes); }},
     {"cpu", "CPU utilisation over time", "CPU utilisation (%)", "The share of the machine's processors that the process kept busy",
      "rows[].runs[].samples[].cpu", Of::all_rows, [](const Moment& moment) { return in_percent(moment.cpu); }},
@@ -161,8 +162,8 @@ Figure energy_figure(const Comparison& comparison) {
   figure.marks = chart.marks;
   chart.lines.push_back({0, {{0, 0}}, {}, Line::Kind::ideal});  // so that both axes begin at nothing
   figure.caption =
-      "Net energy (what the machine takes when idle is subtracted) and time for 1,000 images of training. Better is lower and further "
-      "left.";
+      "Net energy, of what the method below measures (what that takes when idle is subtracted), and time for 1,000 images of training. "
+      "Better is lower and further left.";
   figure.picture = line_chart(
       chart, figure.id, {figure.title, "Points: energy against time, one for each row; the numbers are in the table below the picture."});
   return figure;

@@ -30,6 +30,14 @@ TEST(Answers, NameTheFastestAndByHowMuch) {
             "Against the second, onednn, 2 threads, batch 64: the 95 % interval of the ratio does not hold 1");
 }
 
+TEST(Answers, SayWhoseKernelsARivalRan) {
+  Json json = sample_comparison();
+  json["rows"][4]["providers"] = {{"openmp", 28}};
+  expect_in(answer(json, "By how much?"), "the second, onednn, 2 threads, batch 64 (its steps are openmp's)");
+  json["rows"][4]["providers"] = {{"openmp", 27}, {"onednn", 1}};
+  EXPECT_EQ(answer(json, "By how much?").find("its steps"), std::string::npos);
+}
+
 TEST(Answers, AdmitThatTheFirstTwoAreNotToldApart) {
   Json json = sample_comparison();
   json["rows"].erase(json["rows"].begin() + 3);  // the fastest; the next two overlap
