@@ -1,6 +1,6 @@
 # Installs this build, moves the installation, builds examples/train_lenet5 against it and trains on drawn digits: everything is found
 # relative to itself, and only public headers are needed.
-foreach(variable BUILD SOURCE WORK CXX CXX_FLAGS BUILD_TYPE)
+foreach(variable BUILD SOURCE WORK CXX CXX_FLAGS BUILD_TYPE GENERATOR MAKE_PROGRAM)
   if(NOT DEFINED ${variable})
     message(FATAL_ERROR "-D${variable}=... is missing")
   endif()
@@ -45,7 +45,8 @@ foreach(file main.cpp CMakeLists.txt)
     message(FATAL_ERROR "docs/library.md does not show examples/train_lenet5/${file} as it is")
   endif()
 endforeach()
-run(ignored ${CMAKE_COMMAND} -S ${SOURCE}/examples/train_lenet5 -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/moved
+run(ignored ${CMAKE_COMMAND} -S ${SOURCE}/examples/train_lenet5 -B ${WORK}/build -G ${GENERATOR} -DCMAKE_MAKE_PROGRAM=${MAKE_PROGRAM}
+  -DCMAKE_PREFIX_PATH=${WORK}/moved
   -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_FLAGS=${CXX_FLAGS} -DCMAKE_BUILD_TYPE=${BUILD_TYPE})
 run(ignored ${CMAKE_COMMAND} --build ${WORK}/build)
 # Through a link, as where /lib leads to /usr/lib.
