@@ -48,7 +48,7 @@ def read_records(folder):
 
 def machine_of(record):
     machine = record["machine"]
-    return machine["device"] if "device" in machine else f"{machine['cpu']}, {machine['cores']} cores"
+    return machine["device"] if "device" in machine else f"{machine['cpu']}, {machine['cores']} cores" + (f", {machine['gpu']}" if "gpu" in machine else "")
 
 
 def origin_of(record):
@@ -122,7 +122,8 @@ def rows_of_verdicts(record):
 
 def rows_of_overhead(record):
     ratios = [b / a for a, b in zip(*record["runs"].values())]
-    yield ["seconds of training in `fovea compare`, beside `fovea train`", "", f"{statistics.median(ratios):.3f}",
+    backends = " and ".join(record["configuration"]["backends"])
+    yield [f"seconds of training in `fovea compare`, beside `fovea train`: {backends}", "", f"{statistics.median(ratios):.3f}",
            f"{min(ratios):.3f} – {max(ratios):.3f}", str(len(ratios)), machine_of(record), *origin_of(record)]
 
 

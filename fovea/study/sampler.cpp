@@ -139,7 +139,9 @@ std::vector<Moment> Sampler::moments() const {
 
 std::vector<Reading> Sampler::readings(std::optional<double> Joules::*domain) const {
   const std::lock_guard lock(mutex_);
-  return domain == &Joules::gpu && meter_.counts_gpu() ? gpu_moves_ : moves_of(moments_, domain);
+  std::vector<Reading> readings = domain == &Joules::gpu && meter_.counts_gpu() ? gpu_moves_ : moves_of(moments_, domain);
+  if (!readings.empty()) readings.erase(readings.begin());
+  return readings;
 }
 
 Moment Sampler::moment() {

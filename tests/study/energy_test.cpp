@@ -225,6 +225,20 @@ TEST(Sampler, LooksAtThisProcess) {
   EXPECT_GE(sampler.moments().size(), 3u);
 }
 
+TEST(Sampler, TheFirstLookSawNothingMove) {
+  Powercap tree;
+  tree.zone("intel-rapl:0", "package-0", "1000000");
+  Sampler sampler(no_gpu(), {.powercap = tree.path(), .proc = "/proc"});
+  sampler.look();
+  EXPECT_TRUE(sampler.readings(&Joules::cpu).empty());
+  tree.count("intel-rapl:0", "1500000");
+  const Moment moved = sampler.look();
+  const std::vector<Reading> readings = sampler.readings(&Joules::cpu);
+  ASSERT_EQ(readings.size(), 1u);
+  EXPECT_NEAR(readings[0].joules, 0.5, 1e-9);
+  EXPECT_LE(readings[0].seconds, moved.seconds);
+}
+
 TEST(Sampler, SeesACounterOfTheGpuMoveBetweenItsMoments) {
   const FakeGpu kind("counter");  // which moves each time that it is looked at
   const Nvml nvml(FOVEA_FAKE_NVML);
