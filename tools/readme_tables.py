@@ -166,7 +166,13 @@ def cells_of_row(row):
     interval = "" if speedup["low"] is None else f" ({speedup['low']:.2f} – {speedup['high']:.2f})"
     return [backend, row["device"].split(",")[0], "–" if seconds is None else f"{seconds:,.3g}",
             "–" if speedup["ratio"] is None else "1" if speedup["against"] == row["id"] else f"{speedup['ratio']:.2f}{interval}",
-            "–" if accuracy is None else f"{100 * accuracy:.2f} %", "–" if memory is None else f"{memory / 2**20:,.0f}"]
+            "–" if accuracy is None else f"{100 * accuracy:.2f} %", "–" if memory is None else f"{memory / 2**20:,.0f}",
+            millijoules_of(row["energy"])]
+
+
+def millijoules_of(energy):
+    gross, net = energy["gross_joules_per_image"], energy["net_joules_per_image"]
+    return "–" if gross is None else f"{1e3 * gross:.2f}, {1e3 * net:.2f}"
 
 
 def natural(text):
@@ -174,7 +180,7 @@ def natural(text):
 
 
 OVERVIEW = ["one GPU, bf16", "16 threads, bf16", "16 threads", "1 thread"]
-COMPARED = ["`fovea compare`", "by", "on", "s/epoch:", "speed-up (95 %):", "test accuracy:", "memory, MiB:"]
+COMPARED = ["`fovea compare`", "by", "on", "s/epoch:", "speed-up (95 %):", "test accuracy:", "memory, MiB:", "mJ/image, gross and net:"]
 ABLATED = ["replay", "claims", "dependent launches", "across"]
 ACCURACY = [  # unit, rows of a record, headings; a heading that ends in ":" is of numbers; in README.md, behind the overview
     ("share", rows_of_accuracy, ["Test accuracy", "by", "mean:", "lowest – highest:", "seeds:", "machine", "measured"]),
