@@ -68,8 +68,8 @@ __device__ void prepare_stage(const BackwardStage& job, unsigned char* shared, c
   }
 }
 
-template <class T>
-__global__ void __launch_bounds__(image_threads) small_backward(const __grid_constant__ BackwardJob job) {
+template <class T, Width width>
+__global__ void __launch_bounds__(image_threads, least_blocks(width)) small_backward(const __grid_constant__ BackwardJob job) {
   unsigned char* const shared = shared_memory();
   const Team block = {static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), 0}, team = team_of(job.teams);
   unsigned char* own = shared + job.team_at + (team.barrier - 1) * job.team_bytes;
@@ -91,8 +91,8 @@ __global__ void __launch_bounds__(image_threads) small_backward(const __grid_con
              own + back.gradient_at, team);
       team.wait();
       T* dx = static_cast<T*>(back.dx) + static_cast<int64_t>(image) * stage.inputs();
-      if (back.tiles_n == 4)
-        backward_stage<T, 4>(back, shared, own + back.gradient_at, dx, team);
+      if (width == Width::wide && back.tiles_n == 4)
+        backward_stage<T, width == Width::wide ? 4 : 2>(back, shared, own + back.gradient_at, dx, team);
       else
         backward_stage<T, 2>(back, shared, own + back.gradient_at, dx, team);
       team.wait();
@@ -102,7 +102,11 @@ __global__ void __launch_bounds__(image_threads) small_backward(const __grid_con
 }  // namespace
 
 void run_small_backward(const BackwardJob& job, const SmallLaunch& launch) {
-  const int blocks = std::min(launch.device.multiprocessors, job.images / job.teams);
-  small_launch(launch, {blocks, image_threads, job.bytes}, Dependent::yes, job, small_backward<BFloat16>, small_backward<Float16>);
+  const SmallGrid grid = {std::min(launch.device.multiprocessors * blocks_at_once(job.width), job.images / job.teams), image_threads,
+                          job.bytes};
+  if (job.width == Width::narrow)
+    small_launch<small_backward<BFloat16, Width::narrow>, small_backward<Float16, Width::narrow>>(launch, grid, Dependent::yes, job);
+  else
+    small_launch<small_backward<BFloat16, Width::wide>, small_backward<Float16, Width::wide>>(launch, grid, Dependent::yes, job);
 }
 }  // namespace fovea::cuda

@@ -162,12 +162,14 @@ __device__ void forward_stage(const ForwardStage& job, const Places& places, int
   }
 }
 
-template <class T>
+template <class T, Width width>
 __device__ void any_forward_stage(const ForwardStage& job, const Places& places, int64_t image, const Team& team) {
-  if (job.stage.raw)
-    job.stage.tiles_n == 4 ? forward_stage<T, 4, true>(job, places, image, team) : forward_stage<T, 2, true>(job, places, image, team);
-  else
-    job.stage.tiles_n == 4 ? forward_stage<T, 4, false>(job, places, image, team) : forward_stage<T, 2, false>(job, places, image, team);
+  if constexpr (width == Width::wide)
+    if (job.stage.tiles_n == 4) {
+      job.stage.raw ? forward_stage<T, 4, true>(job, places, image, team) : forward_stage<T, 4, false>(job, places, image, team);
+      return;
+    }
+  job.stage.raw ? forward_stage<T, 2, true>(job, places, image, team) : forward_stage<T, 2, false>(job, places, image, team);
 }
 
 // What all images of the block have in common.
@@ -183,8 +185,8 @@ __device__ void prepare_stage(const ForwardStage& job, const Team& block) {
   for (int k = block.thread; k < stage.k; k += block.threads) bias[k] = job.b[k];
 }
 
-template <class T>
-__global__ void __launch_bounds__(image_threads) small_forward(const __grid_constant__ ForwardJob job) {
+template <class T, Width width>
+__global__ void __launch_bounds__(image_threads, least_blocks(width)) small_forward(const __grid_constant__ ForwardJob job) {
   unsigned char* const shared = shared_memory();
   const Team block = {static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), 0}, team = team_of(job.teams);
   const int own = job.team_at + (team.barrier - 1) * job.team_bytes;
@@ -219,10 +221,10 @@ __global__ void __launch_bounds__(image_threads) small_forward(const __grid_cons
       const ForwardStage& stage = job.stage[i];
       if (i > 0) team.wait();
       const bool last = i + 1 == job.stages;
-      any_forward_stage<T>(stage,
-                           {own + stage.image_at + (i == 0 ? turn % 2 * job.raw_bytes : 0), last ? 0 : own + job.stage[i + 1].image_at,
-                            last ? nullptr : &job.stage[i + 1].stage},
-                           image, team);
+      any_forward_stage<T, width>(stage,
+                                  {own + stage.image_at + (i == 0 ? turn % 2 * job.raw_bytes : 0),
+                                   last ? 0 : own + job.stage[i + 1].image_at, last ? nullptr : &job.stage[i + 1].stage},
+                                  image, team);
     }
   }
 }
@@ -230,7 +232,11 @@ __global__ void __launch_bounds__(image_threads) small_forward(const __grid_cons
 }  // namespace
 
 void run_small_forward(const ForwardJob& job, const SmallLaunch& launch) {
-  const int blocks = std::min(launch.device.multiprocessors, job.images / job.teams);
-  small_launch(launch, {blocks, image_threads, job.bytes}, Dependent::yes, job, small_forward<BFloat16>, small_forward<Float16>);
+  const SmallGrid grid = {std::min(launch.device.multiprocessors * blocks_at_once(job.width), job.images / job.teams), image_threads,
+                          job.bytes};
+  if (job.width == Width::narrow)
+    small_launch<small_forward<BFloat16, Width::narrow>, small_forward<Float16, Width::narrow>>(launch, grid, Dependent::yes, job);
+  else
+    small_launch<small_forward<BFloat16, Width::wide>, small_forward<Float16, Width::wide>>(launch, grid, Dependent::yes, job);
 }
 }  // namespace fovea::cuda

@@ -11,9 +11,8 @@ struct SmallGrid {
 };
 constexpr int always_allowed = 48 * 1024;  // bytes of shared memory
 
-template <class Job>
-void small_launch(const SmallLaunch& launch, const SmallGrid& grid, Dependent dependent, const Job& job, void (*of_bf16)(Job),
-                  void (*of_fp16)(Job)) {
+template <auto of_bf16, auto of_fp16, class Job>
+void small_launch(const SmallLaunch& launch, const SmallGrid& grid, Dependent dependent, const Job& job) {
   const auto kernel = launch.dtype == DType::bf16 ? of_bf16 : of_fp16;
   if (grid.bytes > always_allowed) {
     static const bool allowed = [&] {

@@ -86,14 +86,22 @@ ConvStage conv_stage(const SmallConv& conv, size_t number) {
 
 int images_of(const SmallNet& net) { return to_int(net.convs.front().shape.n); }
 
+// Of a block, where two of them share a multiprocessor.
+int half_of_shared(const SmallDevice& device) {
+  constexpr int block_overhead = 1024;
+  return (device.shared_bytes + block_overhead) / 2 - block_overhead;
+}
+
 // As many images at a time as there are, and as fit.
 template <class Job>
-void take_teams(Job& job, int shared, int of_team, const SmallDevice& device) {
+void take_teams(Job& job, int shared, int of_team, const SmallDevice& device, bool has_wide_stage) {
   job.team_at = shared;
   job.team_bytes = of_team;
   for (job.teams = 4; job.teams > 1; job.teams /= 2)
     if (shared + job.teams * of_team <= device.shared_bytes && job.teams * device.multiprocessors <= job.images) break;
   job.bytes = shared + job.teams * of_team;
+  const bool fill_more = job.images > job.teams * device.multiprocessors;
+  job.width = !has_wide_stage && fill_more && job.bytes <= half_of_shared(device) ? Width::narrow : Width::wide;
 }
 
 }  // namespace
@@ -103,9 +111,11 @@ std::optional<ForwardJob> plan_forward(const SmallNet& net, const SmallDevice& d
   job.stages = static_cast<int>(net.convs.size());
   job.images = images_of(net);
   Room shared, own;
+  bool has_wide_stage = false;
   for (size_t i = 0; i < net.convs.size(); ++i) {
     ForwardStage& forward = job.stage[i];
     forward.stage = conv_stage(net.convs[i], i);
+    has_wide_stage = has_wide_stage || forward.stage.tiles_n > 2;
     if (forward.stage.image_bytes > largest_image) return std::nullopt;
     forward.filters_at = shared.take(forward.stage.filter_bytes());
     forward.offsets_at = shared.take(forward.stage.offset_bytes());
@@ -113,7 +123,7 @@ std::optional<ForwardJob> plan_forward(const SmallNet& net, const SmallDevice& d
     if (i == 0) job.raw_bytes = padded(forward.stage.image_bytes);
     forward.image_at = own.take(i == 0 ? 2 * job.raw_bytes : forward.stage.image_bytes);
   }
-  take_teams(job, shared.bytes(), own.bytes(), device);
+  take_teams(job, shared.bytes(), own.bytes(), device, has_wide_stage);
   return job.bytes <= device.shared_bytes ? std::optional(job) : std::nullopt;
 }
 
@@ -152,6 +162,7 @@ std::optional<BackwardJob> plan_backward(const SmallNet& net, const SmallDevice&
   job.stages = static_cast<int>(net.convs.size());
   job.images = images_of(net);
   Room shared, own;
+  bool has_wide_stage = false;
   for (size_t i = 1; i < net.convs.size(); ++i) {
     BackwardStage& back = job.stage[i];
     back.stage = conv_stage(net.convs[i], i);
@@ -169,8 +180,9 @@ std::optional<BackwardJob> plan_backward(const SmallNet& net, const SmallDevice&
     back.gradient_at = own.take(place.bytes);
     const int eights = stage.line / 8;
     back.tiles_n = eights >= 4 && ceil_div(stage.h * stage.w, 32) * ceil_div(eights, 4) >= 8 ? 4 : 2;
+    has_wide_stage = has_wide_stage || back.tiles_n > 2;
   }
-  take_teams(job, shared.bytes(), own.bytes(), device);
+  take_teams(job, shared.bytes(), own.bytes(), device, has_wide_stage);
   return job.bytes <= device.shared_bytes ? std::optional(job) : std::nullopt;
 }
 
@@ -238,8 +250,8 @@ int plan_matrices(const SmallNet& net, FilterJob& job) {
 }  // namespace
 
 std::optional<FilterJob> plan_filters(const SmallNet& net, const SmallDevice& device) {
-  constexpr int most_together = 8, block_overhead = 1024;
-  const int half = (device.shared_bytes + block_overhead) / 2 - block_overhead;  // two blocks a multiprocessor
+  constexpr int most_together = 8;
+  const int half = half_of_shared(device);
   FilterJob job{};
   job.stages = static_cast<int>(net.convs.size());
   job.images = images_of(net);

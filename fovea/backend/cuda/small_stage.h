@@ -12,6 +12,14 @@
 
 namespace fovea::cuda {
 
+// A warp of a wide kernel computes up to four matrices of eight filters at a time, of a narrow one two, with so few registers that two of
+// its blocks share a multiprocessor.
+enum class Width : uint8_t { narrow, wide };
+constexpr int blocks_at_once(Width width) { return width == Width::narrow ? 2 : 1; }
+constexpr int least_blocks(Width width) {
+  return width == Width::narrow ? 2 : 0;
+}  // for the compiler; 0: with as many registers as it likes
+
 constexpr int most_stages = 4;      // convolutions, and linear layers
 constexpr int image_threads = 512;  // of a block that works on images one by one
 constexpr int filter_threads = 256;
@@ -71,6 +79,7 @@ struct ForwardStage {
 };
 struct ForwardJob {
   int stages = 0, images = 0, teams = 1;
+  Width width = Width::wide;
   ForwardStage stage[most_stages];
   const void* x;
   int raw_bytes, team_at, team_bytes, bytes;  // raw_bytes: of one of the two first images
@@ -87,6 +96,7 @@ struct BackwardStage {
 };
 struct BackwardJob {
   int stages = 0, images = 0, teams = 1;  // stage[0] is the first convolution, which has no dx
+  Width width = Width::wide;
   BackwardStage stage[most_stages];
   int team_at, team_bytes, bytes;
 };

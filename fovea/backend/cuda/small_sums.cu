@@ -84,7 +84,7 @@ SmallDevice this_small_device() {
 }
 
 void run_small_sums(const SumJob& job, const SmallLaunch& launch) {
-  small_launch(launch, {job.blocks, filter_threads, 0}, Dependent::yes, job, small_sums, small_sums);
+  small_launch<small_sums, small_sums>(launch, {job.blocks, filter_threads, 0}, Dependent::yes, job);
 }
 
 }  // namespace fovea::cuda
