@@ -28,10 +28,10 @@ struct FilterParts {
 
   // Each task brings the pixels of its images into the layout of its products, and each part of the images is written and read again.
   explicit FilterParts(const Conv2dShape& shape) {
-    constexpr int64_t most_floats = int64_t{1} << 22, most_tasks = 32, fewest_tasks = 16, least_filters = 64;
+    constexpr int64_t most_floats = int64_t{1} << 22, tasks = 32, fewest_tasks = 16, least_filters = 64;
     const auto cut = [&](int64_t most) {
-      images = divisor_up_to(divisor_up_to(shape.n, std::min(shape.n / images_of_a_task(shape), most)), most_tasks);
-      for (filters = 1; images * filters < fewest_tasks && shape.k % (2 * filters * least_filters) == 0;) filters *= 2;
+      images = divisor_up_to(divisor_up_to(shape.n, std::min(shape.n / images_of_a_task(shape), most)), tasks);
+      for (filters = 1; images * filters < tasks && shape.k % (2 * filters * least_filters) == 0;) filters *= 2;
     };
     cut(std::max<int64_t>(most_floats / shape.filter().elements(), 1));
     if (images * filters < fewest_tasks) cut(fewest_tasks / filters);
