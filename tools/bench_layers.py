@@ -31,17 +31,17 @@ def output_of(command, text=None):
 
 
 def layers_on_fovea(arguments, model, batch, precision):
-    """Problem -> (microseconds, number of such layers), and one of the records."""
+    """Problem -> (microseconds of all layers that have it, number of these), and one of the records."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "op.jsonl"
         output_of([arguments.build / "fovea", "bench", "op", "--backend", "onednn", "--model", model, "--batch", batch, "--precision", precision,
                    "--threads", arguments.threads, "--case", f"{model}*conv2d*", "--seconds", arguments.seconds, "--json", file])
         records = [json.loads(line) for line in file.read_text().splitlines()]
     layers = {}
-    for line in records:
-        problem = line["configuration"]["problem"]
-        _, count = layers.get(problem, (0, 0))
-        layers[problem] = (next(iter(line["median"].values())), count + line["configuration"]["layers"])
+    for line in records:  # gradients that are added to others have the problem of those that are not, and take longer
+        problem, count = line["configuration"]["problem"], line["configuration"]["layers"]
+        microseconds, before = layers.get(problem, (0, 0))
+        layers[problem] = (microseconds + count * next(iter(line["median"].values())), before + count)
     return layers, records[-1]
 
 
@@ -57,7 +57,7 @@ def measure(arguments, model, batch, precision):
     for number in range(arguments.rounds):
         own, line = layers_on_fovea(arguments, model, batch, precision)
         theirs = layers_on_onednn(arguments, own, precision)
-        runs[labels[0]].append(sum(microseconds * count for microseconds, count in own.values()))
+        runs[labels[0]].append(sum(microseconds for microseconds, _ in own.values()))
         runs[labels[1]].append(sum(theirs[problem] * count for problem, (_, count) in own.items()))
         print(f"{model} {precision} round {number + 1}: {runs[labels[0]][-1]:,.0f} and {runs[labels[1]][-1]:,.0f} us", flush=True)
     suffix = f"-{precision}" if precision != "fp32" else ""
