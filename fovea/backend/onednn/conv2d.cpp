@@ -257,15 +257,15 @@ KernelPtr filter_kernel(const Conv2dBackwardFilter& op, const Limits& limits) {
 
 KernelPtr OnednnBackend::make(const Conv2dForward& op, const Limits& limits) {
   KernelPtr kernel = forward_kernel(op, {}, limits);
-  return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
+  return kernel ? std::move(kernel) : make_widened(op, limits);
 }
 KernelPtr OnednnBackend::make(const Conv2dBackwardData& op, const Limits& limits) {
   KernelPtr kernel = data_kernel(op, limits);
-  return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
+  return kernel ? std::move(kernel) : make_widened(op, limits);
 }
 KernelPtr OnednnBackend::make(const Conv2dBackwardFilter& op, const Limits& limits) {
   KernelPtr kernel = filter_kernel(op, limits);
-  return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
+  return kernel ? std::move(kernel) : make_widened(op, limits);
 }
 
 }  // namespace fovea::onednn

@@ -22,16 +22,16 @@ Conv2dShape as_conv2d(const LinearShape& shape) {
 
 KernelPtr OnednnBackend::make(const LinearForward& op, const Limits& limits) {
   KernelPtr kernel = is_taken(op.shape, op.types) ? forward_kernel({as_conv2d(op.shape), op.types}, {}, limits) : nullptr;
-  return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
+  return kernel ? std::move(kernel) : make_widened(op, limits);
 }
 KernelPtr OnednnBackend::make(const LinearBackwardData& op, const Limits& limits) {
   KernelPtr kernel = is_taken(op.shape, op.types) ? data_kernel({as_conv2d(op.shape), op.into, op.types}, limits) : nullptr;
-  return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
+  return kernel ? std::move(kernel) : make_widened(op, limits);
 }
 KernelPtr OnednnBackend::make(const LinearBackwardFilter& op, const Limits& limits) {
   const bool taken = op.shape.n >= least_depth && is_taken(op.shape, op.types);
   KernelPtr kernel = taken ? filter_kernel({as_conv2d(op.shape), op.into, op.types}, limits) : nullptr;
-  return kernel ? std::move(kernel) : WideningBackend::make(op, limits);
+  return kernel ? std::move(kernel) : make_widened(op, limits);
 }
 
 }  // namespace fovea::onednn

@@ -144,6 +144,36 @@ std::optional<Claim> claim_between_conversions(const Neighbours& around, const L
   return claim;
 }
 
+#define FOVEA_WIDENED(One) \
+  KernelPtr OnednnBackend::make(const One& op, const Limits& limits) { return make_widened(op, limits); }
+FOVEA_WIDENED(Augment)
+FOVEA_WIDENED(Reorder)
+FOVEA_WIDENED(BiasForward)
+FOVEA_WIDENED(BiasBackward)
+FOVEA_WIDENED(MaxPoolForward)
+FOVEA_WIDENED(MaxPoolBackward)
+FOVEA_WIDENED(AvgPoolForward)
+FOVEA_WIDENED(AvgPoolBackward)
+FOVEA_WIDENED(BatchNormForward)
+FOVEA_WIDENED(BatchNormInference)
+FOVEA_WIDENED(BatchNormBackward)
+FOVEA_WIDENED(ActivationForward)
+FOVEA_WIDENED(ActivationBackward)
+FOVEA_WIDENED(Add)
+FOVEA_WIDENED(ConcatForward)
+FOVEA_WIDENED(ConcatBackward)
+FOVEA_WIDENED(ShortcutForward)
+FOVEA_WIDENED(ShortcutBackward)
+FOVEA_WIDENED(DropoutForward)
+FOVEA_WIDENED(DropoutBackward)
+FOVEA_WIDENED(SoftmaxCrossEntropyForward)
+FOVEA_WIDENED(SoftmaxCrossEntropyBackward)
+FOVEA_WIDENED(BinaryCrossEntropyForward)
+FOVEA_WIDENED(BinaryCrossEntropyBackward)
+FOVEA_WIDENED(Score)
+FOVEA_WIDENED(GradientNorm)
+#undef FOVEA_WIDENED
+
 KernelPtr OnednnBackend::make(const Convert& op, const Limits& limits) {
   if (is_float(op)) return OpenmpBackend::make(op, limits);
   return openmp::kernel("loops", op, convert, openmp::threads_for(limits, op.elements));
