@@ -91,7 +91,7 @@ def overhead(arguments, _):
                      "ratio_of_the_shortest": round(least, 4)}
     experiment = "compare/overhead" + ("" if arguments.backends == DEFAULT_BACKENDS else "-" + "-".join(backends))
     line = record.record(experiment, "s of training", runs, configuration, program_of(result))
-    if result["environment"]["gpu"]:
+    if result["environment"]["gpu"] and {"cuda", "cudnn"} & set(backends):
         line["machine"]["gpu"] = result["environment"]["gpu"]["name"]
     return line, ratio <= MOST_OVERHEAD
 

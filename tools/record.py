@@ -129,7 +129,7 @@ def record_comparison(arguments):
 
 def record_fresh(arguments):
     text = Path(arguments.log).read_text()
-    if "fresh: passed" not in text:
+    if "fresh.sh: passed" not in text:
         sys.exit(f"record: {arguments.log} is not the log of a tools/fresh.sh that passed")
     stages = re.findall(r"^(\S.*?) +exit (\d+) +(\d+) s$", text[text.index("== summary"):], re.MULTILINE)
     runs = {stage: [int(seconds)] for stage, code, seconds in stages if code == "0" and re.search(r"\./(demo|check)$", stage)}

@@ -69,17 +69,18 @@ AccuracyJudgement judge(const Comparison& comparison, const Kind& kind, const Ra
     return {fmt::format("Not to be told: {} accuracy is {} of {}, the only row that has one.", kind.name, percent(*high.mean),
                         range.best->label),
             "", kind.source};
-  const std::string equal = fmt::format("at an equal {} accuracy", kind.name);
   const double difference = *high.mean - *low.mean;
   if (difference == 0)
-    return {fmt::format("Yes: the {} accuracy of all {} rows is {}.", kind.name, range.count, percent(*high.mean)), equal, kind.source};
+    return {fmt::format("Yes: the {} accuracy of all {} rows is {}.", kind.name, range.count, percent(*high.mean)),
+            fmt::format("at an equal {} accuracy", kind.name), kind.source};
   const std::string found = fmt::format("{} accuracy is {} ({}) to {} ({}), {:.2f} points apart", kind.name, percent(*low.mean),
                                         range.worst->label, percent(*high.mean), range.best->label, 100 * difference);
   const double error = standard_error(high, low, comparison.*kind.images);
   if (error == 0) return {fmt::format("Not known: {}; one seed does not tell whether that is chance.", found), "", kind.source};
   const std::string errors = errors_text(high, low, kind, comparison, error);
   if (difference <= 2 * error)
-    return {fmt::format("Yes, as far as can be told: {}, within two standard errors ({}).", found, errors), equal, kind.source};
+    return {fmt::format("Yes, as far as can be told: {}, within two standard errors ({}).", found, errors),
+            fmt::format("with no difference in {} accuracy to be told", kind.name), kind.source};
   if (seeds_of(high) < 2 && seeds_of(low) < 2)
     return {fmt::format("Not to be told from one training each: {}. That is more than two standard errors ({}), but a single seed "
                         "cannot tell it from chance of the training: `--seeds 3` or more would.",

@@ -35,7 +35,7 @@ constexpr auto all = std::to_array<Measure>({
      "processor, of the device for those on a GPU"},
     {"energy.net_joules_per_image",
      "energy of what the method measures (it stands with the figure of energy) in the turns of the row, less what that takes when idle, "
-     "divided by the images trained on"},
+     "divided by the images trained on: the mean power, of a GPU from 0.1 s behind each turn's begin, times the seconds of the turns"},
     {"energy.gross_joules_per_image", "the same without taking off what is taken when idle, divided by the images trained on"},
     {"energy.gross_joules", "the same for one training, or for all that was measured where speed alone was"},
     {"roof.fraction",

@@ -38,7 +38,9 @@ constexpr Gauge gauges[] = {
      "The share of the time in which the GPU was busy, as NVML has it: of up to a second before, so that a turn begins with what the one "
      "before it did",
      "rows[].runs[].samples[].gpu", Of::gpu_rows, [](const Moment& moment) { return in_percent(moment.gpu); }},
-    {"power", "Power over time", "power (W)", "The power of the GPU in turns of rows on it, of the processor in those of the others",
+    {"power", "Power over time", "power (W)",
+     "The power of the GPU in turns of rows on it, of the processor in those of the others; a GPU's counter moves about ten times a "
+     "second, so that the ends of a turn are mixed with what lies beside them, which the energy in the table leaves out",
      "rows[].runs[].samples[].cpu_watts, gpu_watts", Of::all_rows, [](const Moment& moment) { return moment.cpu_watts; },
      [](const Moment& moment) { return moment.gpu_watts; }},
 };

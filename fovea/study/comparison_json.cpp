@@ -14,7 +14,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* statistics_text =
-    "figures are medians over rounds in which every row took its turn, q1 and q3 their quartiles; low and high are a 95 % interval of the "
+    "each training is cut into as many turns as there are rounds, and in each round every row takes one turn, in an order drawn anew; "
+    "figures are medians over these turns, q1 and q3 their quartiles; low and high are a 95 % interval of the "
     "median: the wider of a circular block bootstrap and the order statistics; a ratio is the median of the ratios within rounds, its "
     "interval 1 % wider on either side, by which equal trainings differ by where their memory lies; where it holds 1 there is no "
     "significant difference";

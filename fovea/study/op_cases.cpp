@@ -94,9 +94,9 @@ void add_convolutions(std::vector<OpCase>& cases) {
   };
   for (const Conv2dShape& shape : shapes) add_conv2d(cases, shape);
   // Images enough for parts of several, and filters enough for slices.
-  add_conv2d(cases, {.n = 17, .h = 9, .w = 8, .c = 16, .k = 64, .window = square(3, 1, 1)}, "many images");
+  add_conv2d(cases, {.n = 17, .h = 9, .w = 8, .c = 16, .k = 128, .window = square(3, 1, 1)}, "many images");
   add_conv2d(cases, {.n = 32, .h = 6, .w = 7, .c = 20, .k = 128, .window = square(3, 2, 1)}, "many images");
-  add_conv2d(cases, {.n = 16, .h = 5, .w = 4, .c = 48, .k = 64, .window = square(1, 1)}, "many images");
+  add_conv2d(cases, {.n = 16, .h = 5, .w = 4, .c = 48, .k = 128, .window = square(1, 1)}, "many images");
   add_conv2d(cases, {.n = 3, .h = 28, .w = 28, .c = 1, .k = 6, .window = square(5, 1, 2)}, "lenet5 conv1");
   add_conv2d(cases, {.n = 3, .h = 14, .w = 14, .c = 6, .k = 16, .window = square(5)}, "lenet5 conv2");
   add_conv2d(cases, {.n = 2, .h = 32, .w = 32, .c = 3, .k = 32, .window = square(3, 1, 1)}, "cifar_cnn conv1");

@@ -46,7 +46,7 @@ class Sampler {
 
   const EnergyMeter& meter() const { return meter_; }
   Moment look();  // now, too
-  // Each counter grows evenly between those that saw it move; in front of the first of them and behind the last it is not known.
+  // Each counter grows evenly from the first look to where it was seen to move, and from move to move; behind the last it is not known.
   std::vector<Moment> moments() const;
   // Each that saw the counter move; the very first did not see when it last had.
   std::vector<Reading> readings(std::optional<double> Joules::*domain) const;

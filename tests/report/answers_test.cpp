@@ -21,7 +21,7 @@ TEST(Answers, NameTheFastestAndByHowMuch) {
   const Json json = sample_comparison();
   EXPECT_EQ(headline(comparison_of(json)),
             "openmp, 2 threads, batch 256 is the fastest: 17,300 images/s, 4.12 times as fast as eigen, 1 thread, batch 64 "
-            "(95 % interval 4.06 to 4.18), at an equal test accuracy.");
+            "(95 % interval 4.06 to 4.18), with no difference in test accuracy to be told.");
   expect_in(answer(json, "Which is the fastest?"), "17,300 images/s (95 % interval 17,214 to 17,386)");
   expect_in(answer(json, "By how much?"), "4.12 times as fast as eigen, 1 thread, batch 64 (95 % interval 4.06 to 4.18)");
   expect_in(answer(json, "By how much?"), "1.16 times as fast as the second, onednn, 2 threads, batch 64");

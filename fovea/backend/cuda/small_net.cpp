@@ -100,7 +100,8 @@ class SmallTraining final : public Kernel {
     place(nullptr);
   }
   std::string algorithm() const override {
-    return fmt::format("{} launches, {} images at a time a block", jobs_.backward.stages > 1 ? 5 : 4, jobs_.forward.teams);
+    return fmt::format("{} launches, {} images at a time a block{}", jobs_.backward.stages > 1 ? 5 : 4, jobs_.forward.teams,
+                       jobs_.forward.width == Width::narrow ? ", narrow" : "");
   }
   size_t workspace_bytes() const override { return bytes_; }
 

@@ -16,9 +16,8 @@ namespace fovea::cuda {
 // its blocks share a multiprocessor.
 enum class Width : uint8_t { narrow, wide };
 constexpr int blocks_at_once(Width width) { return width == Width::narrow ? 2 : 1; }
-constexpr int least_blocks(Width width) {
-  return width == Width::narrow ? 2 : 0;
-}  // for the compiler; 0: with as many registers as it likes
+// For the compiler; 0: with as many registers as it likes.
+constexpr int least_blocks(Width width) { return width == Width::narrow ? 2 : 0; }
 
 constexpr int most_stages = 4;      // convolutions, and linear layers
 constexpr int image_threads = 512;  // of a block that works on images one by one
