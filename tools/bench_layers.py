@@ -5,8 +5,9 @@ tools/bench_layers.py [--threads N] [--precision fp32,bf16] [--only NAME] [--rou
 
 Needs `cmake --build FOLDER --target fovea fovea_onednn onednn_layers` first. In each round every layer is measured by `fovea bench op` and then
 by `onednn_layers`, which runs whole layers as benchdnn does: on all threads of the library, in the layouts that it likes best, with no
-reorders. Layers of one shape are measured once and count as often as the network has them. The ratio is the sum of the times of
-oneDNN over the sum of those of fovea.
+reorders. Layers of one shape are measured once and count as often as the network has them. The time of a layer is the median of its
+rounds, and the ratio is the sum of the times of oneDNN over the sum of those of fovea; the sums of each round and the times of each
+layer are in the record too.
 """
 import argparse
 import json
@@ -52,21 +53,29 @@ def layers_on_onednn(arguments, problems, precision):
 
 
 def measure(arguments, model, batch, precision):
-    labels = ["fovea onednn", "oneDNN by itself"]
+    own_label, their_label = labels = ["fovea onednn", "oneDNN by itself"]
     runs = {label: [] for label in labels}
+    layers = {}  # problem -> times by label, of all layers that have it
     for number in range(arguments.rounds):
         own, line = layers_on_fovea(arguments, model, batch, precision)
         theirs = layers_on_onednn(arguments, own, precision)
-        runs[labels[0]].append(sum(microseconds for microseconds, _ in own.values()))
-        runs[labels[1]].append(sum(theirs[problem] * count for problem, (_, count) in own.items()))
-        print(f"{model} {precision} round {number + 1}: {runs[labels[0]][-1]:,.0f} and {runs[labels[1]][-1]:,.0f} us", flush=True)
+        for problem, (microseconds, count) in own.items():
+            times = layers.setdefault(problem, {label: [] for label in labels})
+            times[own_label].append(microseconds)
+            times[their_label].append(count * theirs[problem])
+        for label in labels:
+            runs[label].append(round(sum(times[label][-1] for times in layers.values()), 3))
+        print(f"{model} {precision} round {number + 1}: {runs[own_label][-1]:,.0f} and {runs[their_label][-1]:,.0f} us", flush=True)
+    medians = {problem: {label: statistics.median(values) for label, values in times.items()} for problem, times in layers.items()}
     suffix = f"-{precision}" if precision != "fp32" else ""
     configuration = {"model": model, "batch": batch, "threads": arguments.threads, "precision": precision, "layers": sum(count for _, count in own.values()),
+                     "us_of_layers": {problem: [round(times[label], 1) for label in labels] for problem, times in medians.items()},
                      "load_average": round(os.getloadavg()[0], 2)}
     made = record.record(f"layers/{model}-b{batch}-onednn-{arguments.threads}threads{suffix}", "us", runs, configuration,
                          {"versions": line["versions"], "commit": line["commit"]})
-    ratios = [b / a for a, b in zip(*runs.values())]
-    made["ratio"] = {"of": labels[1], "to": labels[0], "rounds": [round(ratio, 4) for ratio in ratios], "median": round(statistics.median(ratios), 4)}
+    made["median"] = {label: round(sum(times[label] for times in medians.values()), 3) for label in labels}
+    made["ratio"] = {"of": their_label, "to": own_label, "rounds": [round(b / a, 4) for a, b in zip(*runs.values())],
+                     "median": round(made["median"][their_label] / made["median"][own_label], 4)}
     return made
 
 
@@ -75,7 +84,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--precision", default="fp32,bf16")
     parser.add_argument("--only", default="", help="part of the name of a network")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each layer and direction")
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--out", default=str(ROOT / "results" / "speed-cpu.jsonl"))
@@ -85,7 +94,7 @@ def main():
             if arguments.only in model:
                 line = measure(arguments, model, batch, precision)
                 record.append(arguments.out, line)
-                print(f"{line['experiment']}: median ratio {line['ratio']['median']:.2f}", flush=True)
+                print(f"{line['experiment']}: ratio {line['ratio']['median']:.2f}", flush=True)
 
 
 if __name__ == "__main__":

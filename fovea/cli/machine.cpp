@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "fovea/backend/registry.h"
@@ -15,14 +16,16 @@ namespace fovea::cli {
 namespace {
 
 constexpr const char* description =
-    R"(Measures what this machine can do at most: multiply-adds in single precision, and bytes from its caches and its memory.
+    R"(Measures what this machine can do at most: multiply-adds in each precision, and bytes from its caches and its memory.
 
 Examples:
   fovea machine                   the processor, from one thread to one for each core, and the GPU where there is one
   fovea machine --threads 3       that many threads
 
-These are the roofs that `fovea bench op` holds operators against. Each is the best of several timings of some milliseconds; other programs
-that run at the same time lower it. A multiply-add counts as two operations. `read` sums up an array, `triad` makes y = a + 2 b of two.
+These are the roofs that `fovea bench op` and `fovea compare` hold what they measure against. Each is the best of several timings of some
+milliseconds; other programs that run at the same time lower it, and so does a limit of power in longer work. A multiply-add counts as two
+operations. In tf32, bf16 and fp16 it is what tensor cores, AMX or AVX512-BF16 do, summed in fp32; a precision without a column has no
+such instructions, and is held against fp32. `read` sums up an array, `triad` makes y = a + 2 b of two.
 )";
 
 std::vector<int> counts_of(const Device& device, int threads) {
@@ -35,53 +38,65 @@ std::vector<int> counts_of(const Device& device, int threads) {
   return counts;
 }
 
+constexpr graph::Precision narrower[] = {graph::tf32, graph::bf16, graph::fp16};
+
 std::string mib(int64_t bytes) { return report::grouped(static_cast<double>(bytes) / (1 << 20), 0); }
 
 struct Roofs {
   int threads;
-  double flops, read_cached, read, triad;  // per second
+  double flops, read_cached, read, triad;                // per second
+  std::map<std::string_view, double> flops_of_products;  // by precision, of those that have instructions of their own
 };
 
 std::vector<Roofs> roofs_of(study::Machine& machine, const std::vector<int>& counts) {
   const int64_t cached = machine.last_level_cache() / 4, beyond = machine.beyond_caches();
   std::vector<Roofs> roofs;
-  for (const int count : counts)
-    roofs.push_back({count, machine.flops(count), machine.bandwidth(Load::Kind::read, count, cached),
-                     machine.bandwidth(Load::Kind::read, count, beyond), machine.bandwidth(Load::Kind::triad, count, beyond)});
+  for (const int count : counts) {
+    roofs.push_back({count,
+                     machine.flops(count),
+                     machine.bandwidth(Load::Kind::read, count, cached),
+                     machine.bandwidth(Load::Kind::read, count, beyond),
+                     machine.bandwidth(Load::Kind::triad, count, beyond),
+                     {}});
+    for (const graph::Precision& precision : narrower)
+      if (machine.has_products(precision)) roofs.back().flops_of_products[graph::name_of(precision)] = machine.flops(count, precision);
+  }
   return roofs;
 }
 
 void print_table(study::Machine& machine, const std::vector<int>& counts) {
-  using report::Align;
   const int64_t cached = machine.last_level_cache() / 4, beyond = machine.beyond_caches();
-  std::vector<report::Column> columns = {{"threads", Align::right, {}},
-                                         {"GFLOP/s", Align::right, {}},
-                                         {"of the first", Align::right, {}},
-                                         {fmt::format("read {} MiB, GB/s", mib(cached)), Align::right, {}},
-                                         {fmt::format("read {} MiB, GB/s", mib(beyond)), Align::right, {}},
-                                         {fmt::format("triad {} MiB, GB/s", mib(beyond)), Align::right, {}}};
   const std::vector<Roofs> roofs = roofs_of(machine, counts);
+  std::vector<std::string> titles = {"threads", "fp32 GFLOP/s", "of the first"};
+  for (const auto& [precision, flops] : roofs.front().flops_of_products) titles.push_back(fmt::format("{} GFLOP/s", precision));
+  for (const auto& [what, bytes] : {std::pair("read", cached), std::pair("read", beyond), std::pair("triad", beyond)})
+    titles.push_back(fmt::format("{} {} MiB, GB/s", what, mib(bytes)));
+  std::vector<report::Column> columns;
+  for (const std::string& title : titles) columns.push_back({title, report::Align::right, {}});
   for (const Roofs& roof : roofs) {
     const auto giga = [](double rate) { return report::grouped(1e-9 * rate, 1); };
-    const std::vector<std::string> cells = {
-        std::to_string(roof.threads), giga(roof.flops), fmt::format("{:.2f}", roof.flops / roofs.front().flops),
-        giga(roof.read_cached),       giga(roof.read),  giga(roof.triad)};
+    std::vector<std::string> cells = {std::to_string(roof.threads), giga(roof.flops),
+                                      fmt::format("{:.2f}", roof.flops / roofs.front().flops)};
+    for (const auto& [precision, flops] : roof.flops_of_products) cells.push_back(giga(flops));
+    for (const double rate : {roof.read_cached, roof.read, roof.triad}) cells.push_back(giga(rate));
     for (size_t i = 0; i < cells.size(); ++i) columns[i].cells.push_back(cells[i]);
   }
   fmt::print("{}\n{}\n", machine.device(), report::columns_text(columns, report::Style::terminal));
 }
 
 void print_json(study::Machine& machine, const std::vector<int>& counts) {
-  for (const Roofs& roof : roofs_of(machine, counts))
-    fmt::print("{}\n", nlohmann::json{{"device", machine.device()},
-                                      {"threads", roof.threads},
-                                      {"flops_per_second", roof.flops},
-                                      {"cached_bytes", machine.last_level_cache() / 4},
-                                      {"cached_read_bytes_per_second", roof.read_cached},
-                                      {"memory_bytes", machine.beyond_caches()},
-                                      {"memory_read_bytes_per_second", roof.read},
-                                      {"memory_triad_bytes_per_second", roof.triad}}
-                           .dump());
+  for (const Roofs& roof : roofs_of(machine, counts)) {
+    nlohmann::json line = {{"device", machine.device()},
+                           {"threads", roof.threads},
+                           {"flops_per_second", roof.flops},
+                           {"cached_bytes", machine.last_level_cache() / 4},
+                           {"cached_read_bytes_per_second", roof.read_cached},
+                           {"memory_bytes", machine.beyond_caches()},
+                           {"memory_read_bytes_per_second", roof.read},
+                           {"memory_triad_bytes_per_second", roof.triad}};
+    for (const auto& [precision, flops] : roof.flops_of_products) line[fmt::format("{}_flops_per_second", precision)] = flops;
+    fmt::print("{}\n", line.dump());
+  }
 }
 
 enum class Style : uint8_t { table, json };

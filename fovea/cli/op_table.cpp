@@ -19,11 +19,14 @@ std::string decimals(double value) { return fmt::format("{:.{}f}", value, value 
 std::string_view name_of(study::Binding binding) { return binding == study::Binding::arithmetic ? "FMA" : "memory"; }
 
 // As a network has the operator.
-std::string precision_of(const Op& op) {
+std::optional<graph::Precision> precision_of(const Op& op) {
   for (const graph::Precision& precision : {graph::fp32, graph::tf32, graph::bf16, graph::fp16})
-    if (graph::types_of(op) == graph::types_of(graph::in_precision(op, precision))) return std::string(graph::name_of(precision));
-  return "mixed";
+    if (graph::types_of(op) == graph::types_of(graph::in_precision(op, precision))) return precision;
+  return std::nullopt;
 }
+
+// In which its products are held against the roof.
+graph::Precision factors_of(const Op& op) { return precision_of(op).value_or(graph::fp32); }
 
 study::Work work_of(const study::OpSpeed& speed) { return {speed.flops, speed.bytes, speed.working_set}; }
 
@@ -38,14 +41,14 @@ OpTable::OpTable(std::span<const study::NetworkCase> cases, std::string json) : 
 study::Machine& OpTable::machine_of(Backend& backend) { return machines_.try_emplace(backend.device().name(), backend).first->second; }
 
 void OpTable::add(const study::NetworkCase& one, Backend& backend, const study::OpSpeed& speed) {
-  roofs_.emplace(backend.device().name(), speed.threads);
+  roofs_.emplace(backend.device().name(), speed.threads, graph::name_of(factors_of(one.op_case.op)));
   print_row(one, backend, speed);
   if (!json_.empty()) record(one, backend, speed);
 }
 
 void OpTable::print_row(const study::NetworkCase& one, Backend& backend, const study::OpSpeed& speed) {
   const study::Spread spread = study::spread_of(speed.seconds);
-  const study::Bound bound = machine_of(backend).bound(work_of(speed), speed.threads);
+  const study::Bound bound = machine_of(backend).bound(work_of(speed), speed.threads, factors_of(one.op_case.op));
   const std::string who = speed.provider == backend.name() ? speed.provider : fmt::format("{} ({})", backend.name(), speed.provider);
   fmt::print(row, one.op_case.name, name_width_, who, speed.algorithm, speed.threads, decimals(1e6 * spread.median),
              decimals(1e6 * spread.least), decimals(1e6 * spread.p90), speed.flops > 0 ? decimals(1e-9 * speed.flops / spread.median) : "-",
@@ -57,7 +60,8 @@ void OpTable::print_row(const study::NetworkCase& one, Backend& backend, const s
 void OpTable::record(const study::NetworkCase& one, Backend& backend, const study::OpSpeed& speed) {
   study::Machine& machine = machine_of(backend);
   const study::Spread spread = study::spread_of(speed.seconds);
-  const study::Bound bound = machine.bound(work_of(speed), speed.threads);
+  const graph::Precision factors = factors_of(one.op_case.op);
+  const study::Bound bound = machine.bound(work_of(speed), speed.threads, factors);
   report::NewMeasurement line;
   line.experiment = fmt::format("op/{}/{}-{}threads", one.op_case.name, backend.name(), speed.threads);
   line.unit = "us";
@@ -66,7 +70,7 @@ void OpTable::record(const study::NetworkCase& one, Backend& backend, const stud
   line.configuration = {{"case", one.op_case.name},
                         {"problem", study::problem_of(one.op_case.op)},
                         {"layers", one.layers},
-                        {"precision", precision_of(one.op_case.op)},
+                        {"precision", precision_of(one.op_case.op) ? std::string(graph::name_of(factors)) : "mixed"},
                         {"backend", std::string(backend.name())},
                         {"provider", speed.provider},
                         {"algorithm", speed.algorithm},
@@ -79,7 +83,7 @@ void OpTable::record(const study::NetworkCase& one, Backend& backend, const stud
                         {"bytes", speed.bytes},
                         {"flops_per_second", speed.flops / spread.median},
                         {"bytes_per_second", speed.bytes / spread.median},
-                        {"roof_flops_per_second", machine.flops(speed.threads)},
+                        {"roof_flops_per_second", machine.flops(speed.threads, factors)},
                         {"roof_bytes_per_second", machine.bandwidth(speed.threads, speed.working_set)},
                         {"roof_share", bound.seconds / spread.median},
                         {"bound_by", std::string(name_of(bound.binding))}};
@@ -88,10 +92,10 @@ void OpTable::record(const study::NetworkCase& one, Backend& backend, const stud
 }
 
 void OpTable::finish() {
-  for (const auto& [device, threads] : roofs_) {
+  for (const auto& [device, threads, precision] : roofs_) {
     study::Machine& machine = machines_.at(device);
-    fmt::print("\nroof of {}, {} thread{}: {} GFLOP/s of multiply-adds, {} GB/s of memory beyond the caches\n", device, threads,
-               threads == 1 ? "" : "s", decimals(1e-9 * machine.flops(threads)),
+    fmt::print("\nroof of {}, {} thread{}: {} GFLOP/s of multiply-adds in {}, {} GB/s of memory beyond the caches\n", device, threads,
+               threads == 1 ? "" : "s", decimals(1e-9 * machine.flops(threads, graph::precision_named(precision).value())), precision,
                decimals(1e-9 * machine.bandwidth(threads, machine.beyond_caches())));
   }
 }

@@ -5,6 +5,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <tuple>
 
 #include "fovea/study/machine.h"
 #include "fovea/study/network_cases.h"
@@ -26,8 +27,8 @@ class OpTable {
 
   std::string json_;
   int name_width_;
-  std::map<std::string, study::Machine> machines_;  // by device
-  std::set<std::pair<std::string, int>> roofs_;     // device and threads that were held against them
+  std::map<std::string, study::Machine> machines_;                  // by device
+  std::set<std::tuple<std::string, int, std::string_view>> roofs_;  // device, threads and precision that were held against them
 };
 
 }  // namespace fovea::cli

@@ -39,8 +39,9 @@ constexpr auto all = std::to_array<Measure>({
     {"energy.gross_joules_per_image", "the same without taking off what is taken when idle, divided by the images trained on"},
     {"energy.gross_joules", "the same for one training, or for all that was measured where speed alone was"},
     {"roof.fraction",
-     "floating-point operations per second over the most that this machine was measured to do in fp32 on as many threads; in parentheses "
-     "what bounds it"},
+     "floating-point operations per second over the most that this machine was measured to do in the row's precision on as many threads; "
+     "in "
+     "parentheses what bounds it"},
 });
 
 constexpr std::string_view settings[] = {"backend", "threads", "precision", "batch", "device"};

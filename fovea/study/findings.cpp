@@ -121,17 +121,16 @@ class Roofs {
     }
     const double seconds = static_cast<double>(found.info.batch) / *row.images_per_second.median;
     row.roof.flops_per_second = found.flops_per_step / seconds;
-    if (row.precision != "fp32") {
-      row.roof.reason = fmt::format("the roof of {} products is not measured: `fovea machine` measures that of fp32", row.precision);
-      return;
-    }
+    const graph::Precision precision = graph::precision_named(row.precision).value();
     Machine& machine = machine_of(found);
     const int threads = found.info.threads;
-    row.roof.roof_flops_per_second = machine.flops(threads);
+    row.roof.roof_flops_per_second = machine.flops(threads, precision);
     row.roof.fraction = *row.roof.flops_per_second / *row.roof.roof_flops_per_second;
-    const Bound bound = machine.bound({found.flops_per_step, found.bytes_per_step, static_cast<int64_t>(found.predicted_bytes)}, threads);
+    const Bound bound =
+        machine.bound({found.flops_per_step, found.bytes_per_step, static_cast<int64_t>(found.predicted_bytes)}, threads, precision);
     row.roof.bound_by = bound.binding == Binding::arithmetic ? "arithmetic" : "memory";
-    row.roof.source = fmt::format("multiply-adds in fp32 of {}, measured in this run as by `fovea machine`",
+    row.roof.source = fmt::format("multiply-adds in {} of {}, measured in this run as by `fovea machine`",
+                                  machine.has_products(precision) ? row.precision : "fp32",
                                   found.device_bytes ? "the GPU" : fmt::format("{} thread{}", threads, threads == 1 ? "" : "s"));
   }
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr double least_seconds = 4e-3;  // of one timing: a launch takes some microseconds
 constexpr int timings = 10;
-constexpr int64_t multiply_add_rounds = 4096;  // of what stays in a register
+constexpr int64_t multiply_add_rounds = 4096, product_rounds = 512;  // of what stays in registers
 
 // A load with memory of its own, which is zeros.
 class BoundLoad {
@@ -61,9 +61,9 @@ Machine::Machine(Backend& backend) : backend_(&backend), maker_(dynamic_cast<Loa
 int64_t Machine::beyond_caches() const { return std::clamp<int64_t>(4 * last_level_cache(), int64_t{64} << 20, int64_t{1} << 30); }
 
 double Machine::measured(const Load& least, int threads) {
-  const auto [at, is_new] = rates_.try_emplace({least.kind, threads, least.elements});
+  const auto [at, is_new] = rates_.try_emplace({least.kind, graph::name_of(least.precision), threads, least.elements});
   if (!is_new) return at->second;
-  const bool in_registers = least.kind == Load::Kind::multiply_add;
+  const bool in_registers = least.kind == Load::Kind::multiply_add || least.kind == Load::Kind::product;
   Load load = least;
   while (BoundLoad(*backend_, *maker_, load, threads).seconds() < least_seconds) (in_registers ? load.elements : load.rounds) *= 2;
   BoundLoad bound(*backend_, *maker_, load, threads);
@@ -72,7 +72,15 @@ double Machine::measured(const Load& least, int threads) {
   return at->second = (in_registers ? load.flops() : load.bytes()) / best;
 }
 
-double Machine::flops(int threads) { return measured({Load::Kind::multiply_add, 4 * threads * Load::block, multiply_add_rounds}, threads); }
+bool Machine::has_products(const graph::Precision& precision) {
+  return precision != graph::fp32 && maker_->make_load({Load::Kind::product, Load::tile, 1, precision}, {1}) != nullptr;
+}
+
+double Machine::flops(int threads, const graph::Precision& precision) {
+  const double single = measured({Load::Kind::multiply_add, 4 * threads * Load::block, multiply_add_rounds}, threads);
+  if (!has_products(precision)) return single;
+  return std::max(single, measured({Load::Kind::product, 4 * threads * Load::tile, product_rounds, precision}, threads));
+}
 
 double Machine::bandwidth(Load::Kind kind, int threads, int64_t working_set) {
   const uint64_t bytes = std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(working_set, 1, beyond_caches())));
@@ -84,8 +92,8 @@ double Machine::bandwidth(int threads, int64_t working_set) {
   return std::max(bandwidth(Load::Kind::read, threads, working_set), bandwidth(Load::Kind::triad, threads, working_set));
 }
 
-Bound Machine::bound(const Work& work, int threads) {
-  const double arithmetic = work.flops > 0 ? work.flops / flops(threads) : 0;
+Bound Machine::bound(const Work& work, int threads, const graph::Precision& precision) {
+  const double arithmetic = work.flops > 0 ? work.flops / flops(threads, precision) : 0;
   const double memory = work.bytes > 0 ? work.bytes / bandwidth(threads, work.working_set) : 0;
   return {std::max(arithmetic, memory), arithmetic > memory ? Binding::arithmetic : Binding::memory};
 }

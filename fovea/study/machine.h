@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <tuple>
 
 #include "fovea/backend/load.h"
@@ -32,11 +33,14 @@ class Machine {
   int64_t last_level_cache() const { return maker_->last_level_cache(); }  // bytes
   int64_t beyond_caches() const;                                           // a working set that no cache holds
 
-  double flops(int threads);  // of multiply-adds in single precision, per second; each counts as two
+  // Per second, of multiply-adds, which count as two: the factors in some precision, the sums in single precision.
+  double flops(int threads, const graph::Precision& precision = graph::fp32);
+  bool has_products(const graph::Precision& precision);  // instructions of its own, beside those of single precision
   // bytes/s over a working set that is at most as large and gone over again and again.
   double bandwidth(Load::Kind kind, int threads, int64_t working_set);
   double bandwidth(int threads, int64_t working_set);  // of the better kind
-  Bound bound(const Work& work, int threads);          // max(flops / rate, bytes / bandwidth)
+  // max(flops / rate, bytes / bandwidth)
+  Bound bound(const Work& work, int threads, const graph::Precision& precision = graph::fp32);
 
  private:
   double measured(const Load& least, int threads);
@@ -45,7 +49,7 @@ class Machine {
   Backend* backend_;
   LoadMaker* maker_;
   std::string device_;
-  std::map<std::tuple<Load::Kind, int, int64_t>, double> rates_;  // by kind, threads and least elements
+  std::map<std::tuple<Load::Kind, std::string_view, int, int64_t>, double> rates_;  // by kind, precision, threads and least elements
 };
 
 }  // namespace fovea::study

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 
 #include "fovea/backend/registry.h"
 #include "tests/backend/case_runner.h"
@@ -66,6 +67,24 @@ TEST_P(LoadTest, MultiplyAddsAsOftenAsItSays) {
     }
 }
 
+TEST_P(LoadTest, ProductsAddWhatTheySay) {
+  for (const graph::Precision& precision : {graph::tf32, graph::bf16, graph::fp16}) {
+    const Load least = {Load::Kind::product, Load::tile, 1, precision};
+    if (maker_->make_load(least, {1}) == nullptr) {
+      EXPECT_TRUE(GetParam() != "cuda" && GetParam() != "cudnn") << graph::name_of(precision) << ": every GPU since Ampere has these";
+      continue;
+    }
+    for (const int64_t rounds : {1, 2, 17})
+      for (const int threads : {1, 3}) {
+        const std::vector<float> y = run({Load::Kind::product, blocks * Load::tile, rounds, precision}, threads,
+                                         [](size_t, size_t i) { return static_cast<float>(i % 1009); });
+        for (size_t i = 0; i < y.size(); ++i)
+          ASSERT_EQ(y[i], static_cast<float>(i % 1009) + static_cast<float>(Load::depth * rounds))
+              << graph::name_of(precision) << ", " << rounds << " rounds, element " << i;
+      }
+  }
+}
+
 TEST_P(LoadTest, ReadSumsEachBlock) {
   for (const int threads : {1, 3, 16}) {
     const std::vector<float> sums = run({Load::Kind::read, blocks * Load::block, 2}, threads, [](size_t, size_t i) {
@@ -96,11 +115,23 @@ TEST_P(LoadTest, ItsCacheIsSmallerThanItsMemory) {
 INSTANTIATE_TEST_SUITE_P(Backends, LoadTest, testing::Values("openmp", "onednn", "cuda", "cudnn"),
                          [](const auto& info) { return info.param; });
 
+TEST(Load, HasTheProductsOfTheProcessor) {
+  const std::unique_ptr<Backend> backend = open_backend("openmp");
+  LoadMaker& maker = dynamic_cast<LoadMaker&>(*backend);
+  std::ifstream info("/proc/cpuinfo");
+  const std::string text(std::istreambuf_iterator<char>(info), {});
+  const bool has_any = text.find(" amx_bf16") != std::string::npos || text.find(" avx512_bf16") != std::string::npos;
+  EXPECT_EQ(maker.make_load({Load::Kind::product, Load::tile, 1, graph::bf16}, {1}) != nullptr, has_any);
+  EXPECT_EQ(maker.make_load({Load::Kind::product, Load::tile, 1, graph::fp16}, {1}), nullptr);
+}
+
 TEST(Load, CountsItsWork) {
   const Load add = {Load::Kind::multiply_add, 2 * Load::block, 5}, read = {Load::Kind::read, 2 * Load::block, 5},
-             triad = {Load::Kind::triad, 2 * Load::block, 5};
+             triad = {Load::Kind::triad, 2 * Load::block, 5}, product = {Load::Kind::product, 2 * Load::tile, 5, graph::bf16};
   EXPECT_EQ(add.flops(), 2.0 * 2 * 3072 * 5);
   EXPECT_EQ(add.bytes(), 0);
+  EXPECT_EQ(product.flops(), 2.0 * 64 * 128 * 32 * 2 * 5);
+  EXPECT_EQ(product.bytes(), 0);
   EXPECT_EQ(read.bytes(), 4.0 * 2 * 3072 * 5);
   EXPECT_EQ(triad.bytes(), 12.0 * 2 * 3072 * 5);
 }

@@ -14,6 +14,7 @@ namespace fovea::cuda {
 
 using BFloat16 = __nv_bfloat16;
 using Float16 = __half;
+struct Tf32 {};  // a float in memory, of which tensor cores read the upper 19 bits
 
 __device__ inline float widened(float value) { return value; }
 __device__ inline float widened(BFloat16 value) { return __bfloat162float(value); }

@@ -1,8 +1,9 @@
-// What the CUDA cores and the memory of a GPU give at most.
+// What the CUDA cores and the memory of a GPU give at most; its tensor cores: load_products.h.
 #include "fovea/backend/load.h"
 
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/kernel.h"
+#include "fovea/backend/cuda/load_products.h"
 
 namespace fovea::cuda {
 namespace {
@@ -90,6 +91,10 @@ void run_load(const Launched& op, const Buffers& buffers, const Launch& at) {
 }  // namespace
 
 KernelPtr CudaBackend::make_load(const Load& load, const Limits&) {
+  if (load.kind == Load::Kind::product) {
+    KernelPtr products = products_of_warp_groups(load);
+    return products ? std::move(products) : products_of_warps(load);
+  }
   const int resident = attribute(cudaDevAttrMultiProcessorCount) * attribute(cudaDevAttrMaxThreadsPerMultiProcessor) / block_threads;
   return kernel("CUDA cores", Launched{load, static_cast<unsigned>(resident)}, run_load);
 }

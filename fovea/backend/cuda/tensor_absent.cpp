@@ -1,4 +1,5 @@
 // Where the module is built for other GPUs than Hopper: the tensor cores decline everything.
+#include "fovea/backend/cuda/load_products.h"
 #include "fovea/backend/cuda/tensor_product.h"
 
 namespace fovea::cuda {
@@ -14,5 +15,6 @@ KernelPtr on_tensor_cores_with_bias(const LinearForward&, std::optional<Activati
 KernelWithTotals on_tensor_cores_with_relu_and_totals(const Conv2dBackwardData&) { return {}; }
 KernelPtr on_tensor_cores_with_relu(const Conv2dBackwardData&) { return nullptr; }
 MomentsOfTiles on_tensor_cores_with_moments(const Conv2dForward&) { return {}; }
+KernelPtr products_of_warp_groups(const Load&) { return nullptr; }
 
 }  // namespace fovea::cuda

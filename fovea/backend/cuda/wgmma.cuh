@@ -1,12 +1,15 @@
-// Hopper's matrix multiply-accumulate of a warp group: D (64, n) += A (64, 16) B (16, n), both operands in shared memory, D in registers of
-// 128 threads. PTX ISA 8.0, "Asynchronous warpgroup level matrix instructions". Written by a loop over n: the operand lists are all there
-// is. Thread t of the group holds in d[4 j + e] the row 16 (t / 32) + t % 32 / 4 + 8 (e / 2) and the column 8 j + 2 (t % 4) + e % 2.
+// Hopper's matrix multiply-accumulate of a warp group: D (64, n) += A (64, 16) B (16, n), of tf32 (64, 8) and (8, n), both operands in
+// shared memory, D in registers of 128 threads. PTX ISA 8.0, "Asynchronous warpgroup level matrix instructions". Written by a loop over n:
+// the operand lists are all there is. Thread t of the group holds in d[4 j + e] the row 16 (t / 32) + t % 32 / 4 + 8 (e / 2) and the column
+// 8 j + 2 (t % 4) + e % 2.
 #pragma once
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cstdint>
+
+#include "fovea/backend/cuda/floats.cuh"
 
 namespace fovea::cuda {
 
@@ -222,6 +225,28 @@ struct Wgmma<__half, 256, inner_a, inner_b> {
           "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
           "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
         : "l"(a), "l"(b), "r"(keep), "n"(static_cast<int>(inner_a)), "n"(static_cast<int>(inner_b)));
+  }
+};
+template <>
+struct Wgmma<Tf32, 128, Inner::contraction, Inner::contraction> {
+  static __device__ __forceinline__ void add(float (&d)[64], uint64_t a, uint64_t b, int keep) {
+    asm volatile(
+        "{\n.reg .pred keep;\nsetp.ne.b32 keep, %66, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15,"
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31,"
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47,"
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+        "}, %64, %65, keep, 1, 1;\n}"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+          "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+          "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
+          "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+          "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
+          "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+          "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
+          "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+        : "l"(a), "l"(b), "r"(keep));
   }
 };
 // clang-format on

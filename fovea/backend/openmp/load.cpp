@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "fovea/backend/openmp/backend.h"
+#include "fovea/backend/openmp/bf16_products.h"
 #include "fovea/backend/openmp/kernel.h"
 #include "fovea/backend/openmp/parallel.h"
 #include "fovea/backend/openmp/simd.h"
@@ -90,6 +91,15 @@ void run_load(const Load& load, const Run& run) {
 }  // namespace
 
 KernelPtr OpenmpBackend::make_load(const Load& load, const Limits& limits) {
+  if (load.kind == Load::Kind::product) {
+    const Bf16Products products = load.precision == graph::bf16 ? bf16_products() : Bf16Products{};
+    if (products.run == nullptr) return nullptr;
+    const auto run_tiles = [run = products.run](const Load& of, const Run& at) {
+      float* y = output(at.buffers, 0);
+      parallel_for(at.threads, of.elements / Load::tile, [&](int64_t tile) { run(of.rounds, y + tile * Load::tile); });
+    };
+    return kernel(std::string(products.name), load, run_tiles, limits.threads);
+  }
   return kernel(fmt::format("{} vectors", isa()), load, run_load, limits.threads);
 }
 int64_t OpenmpBackend::last_level_cache() const { return static_cast<int64_t>(cache_bytes()); }
