@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "fovea/backend/registry.h"
 #include "fovea/base/thread.h"
@@ -102,10 +103,11 @@ void print_json(study::Machine& machine, const std::vector<int>& counts) {
 enum class Style : uint8_t { table, json };
 
 void print_all(int threads, Style style) {
+  std::set<std::string> done;
   for (const BackendEntry& entry : list_backends()) {
     if (!entry.absent_because.empty()) continue;
     const std::unique_ptr<Backend> backend = open_backend(entry.name);
-    if (dynamic_cast<LoadMaker*>(backend.get()) == nullptr) continue;
+    if (dynamic_cast<LoadMaker*>(backend.get()) == nullptr || !done.insert(backend->device().name()).second) continue;
     study::Machine machine(*backend);
     const std::vector<int> counts = counts_of(backend->device(), threads);
     if (style == Style::json)

@@ -3,8 +3,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <vector>
-
 #include "fovea/device/device.h"
 
 namespace fovea {
@@ -18,25 +16,6 @@ struct CudaAbsence {
 };
 CudaAbsence cuda_absence();
 
-// Host memory that the device reads by itself; a ring of slots, each free again when its transfer is done.
-class StagingRing {
- public:
-  static constexpr size_t slot_bytes = 16 << 10;
-
-  StagingRing();
-  ~StagingRing();
-  StagingRing(const StagingRing&) = delete;
-  StagingRing& operator=(const StagingRing&) = delete;
-  void upload(void* to, const void* from, size_t bytes, cudaStream_t stream);  // at most slot_bytes
-
- private:
-  static constexpr size_t slots = 32;
-
-  std::byte* memory_ = nullptr;
-  std::vector<cudaEvent_t> done_;
-  size_t next_ = 0;
-};
-
 class CudaStream final : public Stream {
  public:
   CudaStream();
@@ -45,11 +24,9 @@ class CudaStream final : public Stream {
   CudaStream& operator=(const CudaStream&) = delete;
   void synchronize() override;
   cudaStream_t handle() const { return stream_; }
-  StagingRing& staging() { return staging_; }
 
  private:
   cudaStream_t stream_ = nullptr;
-  StagingRing staging_;
 };
 inline cudaStream_t handle_of(Stream& stream) { return static_cast<CudaStream&>(stream).handle(); }
 

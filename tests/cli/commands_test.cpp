@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "tests/cli/program.h"
@@ -193,6 +194,8 @@ TEST(Machine, PrintsItsRoofs) {
   EXPECT_EQ(lines.at(0)["threads"], 2);
   EXPECT_GT(lines.at(0)["flops_per_second"], 1e8);
   EXPECT_GT(lines.at(0)["memory_triad_bytes_per_second"], 1e7);
+  std::set<std::string> devices;
+  for (const json& line : lines) EXPECT_TRUE(devices.insert(line["device"]).second) << line << " stands there twice";
 }
 
 TEST(Bench, MeasuresLayersProblemsAndCasesOfTheTable) {
