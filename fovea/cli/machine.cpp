@@ -23,10 +23,10 @@ Examples:
   fovea machine                   the processor, from one thread to one for each core, and the GPU where there is one
   fovea machine --threads 3       that many threads
 
-These are the roofs that `fovea bench op` and `fovea compare` hold what they measure against. Each is the best of several timings of some
-milliseconds; other programs that run at the same time lower it, and so does a limit of power in longer work. A multiply-add counts as two
-operations. In tf32, bf16 and fp16 it is what tensor cores, AMX or AVX512-BF16 do, summed in fp32; a precision without a column has no
-such instructions, and is held against fp32. `read` sums up an array, `triad` makes y = a + 2 b of two.
+`fovea bench op` and `fovea compare` report shares of these roofs. Each is the best of several timings of some milliseconds; other programs
+that run at the same time lower it. A multiply-add counts as two operations. In tf32, bf16 and fp16 it is what tensor cores, AMX or AVX512-BF16
+do with factors of one, summed in fp32; longer work on a GPU at its limit of power does not get there. A precision without a column is not
+measured here: its shares are those of fp32. `read` sums up an array, `triad` makes y = a + 2 b of two.
 )";
 
 std::vector<int> counts_of(const Device& device, int threads) {

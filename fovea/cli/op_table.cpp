@@ -16,7 +16,7 @@ constexpr const char* row = "{:<{}}  {:<16}  {:<26}  {:>7}  {:>10}  {:>10}  {:>1
 
 std::string decimals(double value) { return fmt::format("{:.{}f}", value, value < 100 ? 2 : value < 1000 ? 1 : 0); }
 
-std::string_view name_of(study::Binding binding) { return binding == study::Binding::arithmetic ? "FMA" : "memory"; }
+std::string_view name_of(study::Binding binding) { return binding == study::Binding::arithmetic ? "arithmetic" : "memory"; }
 
 // As a network has the operator.
 std::optional<graph::Precision> precision_of(const Op& op) {
@@ -41,8 +41,9 @@ OpTable::OpTable(std::span<const study::NetworkCase> cases, std::string json) : 
 study::Machine& OpTable::machine_of(Backend& backend) { return machines_.try_emplace(backend.device().name(), backend).first->second; }
 
 void OpTable::add(const study::NetworkCase& one, Backend& backend, const study::OpSpeed& speed) {
-  roofs_.emplace(backend.device().name(), speed.threads, graph::name_of(factors_of(one.op_case.op)));
   print_row(one, backend, speed);
+  roofs_.emplace(backend.device().name(), speed.threads,
+                 graph::name_of(machine_of(backend).roof_of(speed.threads, factors_of(one.op_case.op))));
   if (!json_.empty()) record(one, backend, speed);
 }
 
@@ -83,6 +84,7 @@ void OpTable::record(const study::NetworkCase& one, Backend& backend, const stud
                         {"bytes", speed.bytes},
                         {"flops_per_second", speed.flops / spread.median},
                         {"bytes_per_second", speed.bytes / spread.median},
+                        {"roof_precision", std::string(graph::name_of(machine.roof_of(speed.threads, factors)))},
                         {"roof_flops_per_second", machine.flops(speed.threads, factors)},
                         {"roof_bytes_per_second", machine.bandwidth(speed.threads, speed.working_set)},
                         {"roof_share", bound.seconds / spread.median},
@@ -94,8 +96,9 @@ void OpTable::record(const study::NetworkCase& one, Backend& backend, const stud
 void OpTable::finish() {
   for (const auto& [device, threads, precision] : roofs_) {
     study::Machine& machine = machines_.at(device);
+    const graph::Precision roof = graph::precision_named(precision).value();
     fmt::print("\nroof of {}, {} thread{}: {} GFLOP/s of multiply-adds in {}, {} GB/s of memory beyond the caches\n", device, threads,
-               threads == 1 ? "" : "s", decimals(1e-9 * machine.flops(threads, graph::precision_named(precision).value())), precision,
+               threads == 1 ? "" : "s", decimals(1e-9 * machine.flops(threads, roof)), graph::name_of(roof),
                decimals(1e-9 * machine.bandwidth(threads, machine.beyond_caches())));
   }
 }

@@ -3,6 +3,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <vector>
+
 #include "fovea/device/device.h"
 
 namespace fovea {
@@ -16,6 +18,25 @@ struct CudaAbsence {
 };
 CudaAbsence cuda_absence();
 
+// Copies of a few bytes to the device, out of pageable slots that are written anew only when the device is past the copies out of them.
+class UploadRing {
+ public:
+  static constexpr size_t slot_bytes = 4 << 10;
+
+  UploadRing() = default;
+  ~UploadRing();  // behind the last copy
+  UploadRing(const UploadRing&) = delete;
+  UploadRing& operator=(const UploadRing&) = delete;
+  void upload(void* to, const void* from, size_t bytes, cudaStream_t stream);  // at most slot_bytes
+
+ private:
+  static constexpr size_t slots_of_half = 64;
+
+  std::vector<std::byte> memory_ = std::vector<std::byte>(2 * slots_of_half * slot_bytes);
+  cudaEvent_t passed_[2] = {};  // of each half: the device is past its last copy
+  size_t next_ = 0;
+};
+
 class CudaStream final : public Stream {
  public:
   CudaStream();
@@ -24,9 +45,11 @@ class CudaStream final : public Stream {
   CudaStream& operator=(const CudaStream&) = delete;
   void synchronize() override;
   cudaStream_t handle() const { return stream_; }
+  UploadRing& uploads() { return uploads_; }
 
  private:
   cudaStream_t stream_ = nullptr;
+  UploadRing uploads_;
 };
 inline cudaStream_t handle_of(Stream& stream) { return static_cast<CudaStream&>(stream).handle(); }
 

@@ -130,7 +130,7 @@ class Roofs {
         machine.bound({found.flops_per_step, found.bytes_per_step, static_cast<int64_t>(found.predicted_bytes)}, threads, precision);
     row.roof.bound_by = bound.binding == Binding::arithmetic ? "arithmetic" : "memory";
     row.roof.source = fmt::format("multiply-adds in {} of {}, measured in this run as by `fovea machine`",
-                                  machine.has_products(precision) ? row.precision : "fp32",
+                                  graph::name_of(machine.roof_of(threads, precision)),
                                   found.device_bytes ? "the GPU" : fmt::format("{} thread{}", threads, threads == 1 ? "" : "s"));
   }
 

@@ -76,6 +76,10 @@ bool Machine::has_products(const graph::Precision& precision) {
   return precision != graph::fp32 && maker_->make_load({Load::Kind::product, Load::tile, 1, precision}, {1}) != nullptr;
 }
 
+graph::Precision Machine::roof_of(int threads, const graph::Precision& precision) {
+  return flops(threads, precision) > flops(threads) ? precision : graph::fp32;
+}
+
 double Machine::flops(int threads, const graph::Precision& precision) {
   const double single = measured({Load::Kind::multiply_add, 4 * threads * Load::block, multiply_add_rounds}, threads);
   if (!has_products(precision)) return single;

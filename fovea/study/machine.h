@@ -35,7 +35,9 @@ class Machine {
 
   // Per second, of multiply-adds, which count as two: the factors in some precision, the sums in single precision.
   double flops(int threads, const graph::Precision& precision = graph::fp32);
-  bool has_products(const graph::Precision& precision);  // instructions of its own, beside those of single precision
+  bool has_products(const graph::Precision& precision);  // whether a load of its own is known for them
+  // What `flops` holds: `precision`, or fp32 where no load of its own is known, or is not faster.
+  graph::Precision roof_of(int threads, const graph::Precision& precision);
   // bytes/s over a working set that is at most as large and gone over again and again.
   double bandwidth(Load::Kind kind, int threads, int64_t working_set);
   double bandwidth(int threads, int64_t working_set);  // of the better kind

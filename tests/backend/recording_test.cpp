@@ -53,11 +53,38 @@ TEST_P(RecordingTest, ReplaysWithWhatTheMemoryHoldsThen) {
   recording->replay(*stream_);
   EXPECT_EQ(read(*y), (std::vector<float>{0, 2, 0, 4, 5}));
   EXPECT_EQ(read(*x), (std::vector<float>{0, 2, -3, 4, 5}));
-  for (float i = 0; i < 100; ++i) {  // more uploads than are kept in flight at once
+  for (float i = 0; i < 100; ++i) {
     device().upload(x->data(), &i, sizeof(float), *stream_);
     recording->replay(*stream_);
   }
   EXPECT_EQ(read(*y), (std::vector<float>{99, 2, 0, 4, 5}));
+}
+
+TEST_P(RecordingTest, WhatIsUploadedMayBeOverwrittenAtOnce) {
+  constexpr size_t small = 1000, kept_bytes = 4096, floats = kept_bytes / sizeof(float);  // more uploads than are under way at once
+  const std::unique_ptr<Memory> work = device().allocate(size_t{64} << 20), x = device().allocate(small * sizeof(float)),
+                                y = device().allocate(4 * (floats + 1) * sizeof(float));
+  for (int i = 0; i < (is_on_gpu(GetParam()) ? 100 : 1); ++i)
+    device().fill(work->data(), std::byte{1}, work->bytes(), *stream_);  // the device is behind
+  float value = 0;
+  for (size_t i = 0; i < small; ++i) {
+    value = static_cast<float>(i);
+    device().upload(static_cast<float*>(x->data()) + i, &value, sizeof value, *stream_);
+  }
+  std::vector<float> values(floats + 1);
+  size_t first = 0;
+  for (const size_t count : {floats - 1, floats, floats + 1}) {  // on both sides of where uploads wait for the device
+    std::fill(values.begin(), values.end(), static_cast<float>(count));
+    device().upload(static_cast<float*>(y->data()) + first, values.data(), count * sizeof(float), *stream_);
+    first += count;
+  }
+  value = -1;
+  std::fill(values.begin(), values.end(), -1.0f);
+  const std::vector<float> uploaded = read(*x), large = read(*y);
+  for (size_t i = 0; i < small; ++i) ASSERT_EQ(uploaded[i], static_cast<float>(i));
+  first = 0;
+  for (const size_t count : {floats - 1, floats, floats + 1})
+    for (size_t i = 0; i < count; ++i, ++first) ASSERT_EQ(large[first], static_cast<float>(count)) << first;
 }
 
 TEST_P(RecordingTest, RefusesAnUploadAndGoesOnAfterwards) {

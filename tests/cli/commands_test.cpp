@@ -1,4 +1,5 @@
 // The commands on a tiny network, and what they leave and print.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -218,6 +219,23 @@ TEST(Bench, MeasuresLayersProblemsAndCasesOfTheTable) {
   for (const json& line : lines) {
     EXPECT_GT(line["configuration"]["roof_share"], 0) << line;
     EXPECT_GE(line["runs"].front().size(), 3u) << line;
+  }
+}
+
+TEST(Bench, NamesThePrecisionOfTheRoof) {
+  const Program program;
+  const json machine = lines_of(program.run("machine --threads 1 --json").out).at(0);
+  for (const std::string precision : {"bf16", "fp16"}) {
+    const Ran bench = program.run(
+        fmt::format("bench op --backend reference --precision {} --seconds 0.01 --case='--dir=FWD_D mb4ic8ih8oc8kh1' --json {{}}/{}.jsonl",
+                    precision, precision));
+    ASSERT_EQ(bench.code, 0) << bench.error;
+    const json configuration = lines_of(read_file(program.path(precision + ".jsonl"))).at(0)["configuration"];
+    EXPECT_EQ(configuration["precision"], precision);
+    if (!machine.contains(precision + "_flops_per_second")) {
+      EXPECT_EQ(configuration["roof_precision"], "fp32");
+    }
+    EXPECT_TRUE(has(bench.out, fmt::format("of multiply-adds in {},", configuration["roof_precision"].get<std::string>()))) << bench.out;
   }
 }
 

@@ -29,7 +29,7 @@ TEST(ReadComparison, TakesEveryMember) {
   EXPECT_EQ(row.energy.dram, std::nullopt);
   EXPECT_EQ(row.speedup.ratio, 1.881);
   EXPECT_EQ(row.speedup.against, "eigen-t1-fp32-b64");
-  EXPECT_EQ(row.roof.bound_by, "FMA");
+  EXPECT_EQ(row.roof.bound_by, "arithmetic");
   ASSERT_EQ(row.runs.size(), 2U);
   EXPECT_EQ(row.runs[1].seed, 2);
   EXPECT_EQ(row.runs[1].epochs.size(), 6U);

@@ -11,6 +11,7 @@
 #include "fovea/backend/registry.h"
 #include "fovea/base/file.h"
 #include "fovea/study/contestant.h"
+#include "fovea/study/machine.h"
 #include "fovea/train/run_folder.h"
 #include "tests/train/faulty_backend.h"
 #include "tests/train/tiny_run.h"
@@ -73,6 +74,26 @@ TEST_F(Compare, APrecisionThatABackendLacksIsNoted) {
   settings_.backends = {"eigen"};
   settings_.precisions = {"bf16"};
   EXPECT_THROW(lineup_of(settings_), Error);
+}
+
+TEST_F(Compare, EachPrecisionIsHeldAgainstARoofOfItsOwn) {
+  settings_.backends = {"reference"};
+  settings_.precisions = {"fp32", "bf16", "fp16"};
+  const Comparison comparison = compare();
+  ASSERT_EQ(comparison.rows.size(), 3u);
+  const std::unique_ptr<Backend> backend = open_backend("openmp");
+  Machine machine(*backend);
+  for (const Row& row : comparison.rows) {
+    const graph::Precision precision = graph::precision_named(row.precision).value();
+    ASSERT_TRUE(row.roof.fraction && row.roof.flops_per_second && row.roof.roof_flops_per_second) << row.id;
+    EXPECT_DOUBLE_EQ(*row.roof.fraction, *row.roof.flops_per_second / *row.roof.roof_flops_per_second);
+    if (!machine.has_products(precision))
+      EXPECT_NE(row.roof.source.find("multiply-adds in fp32 "), std::string::npos) << row.id << ": " << row.roof.source;
+    else if (row.roof.source.find("multiply-adds in fp32 ") == std::string::npos)
+      EXPECT_GT(*row.roof.roof_flops_per_second, *comparison.rows[0].roof.roof_flops_per_second) << row.id << ": " << row.roof.source;
+    else
+      EXPECT_EQ(*row.roof.roof_flops_per_second, *comparison.rows[0].roof.roof_flops_per_second) << row.id << ": " << row.roof.source;
+  }
 }
 
 TEST_F(Compare, AMissingRowSaysWhatIsMissing) {

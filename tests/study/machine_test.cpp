@@ -35,13 +35,14 @@ TEST(Machine, MeasuresEachRoofOnce) {
   EXPECT_EQ(machine.bandwidth(1, int64_t{1} << 50), machine.bandwidth(1, machine.beyond_caches()));
 }
 
-TEST(Machine, NarrowProductsAreAtLeastAsFastAsThoseOfFloats) {
+TEST(Machine, WhatHasNoProductsOfItsOwnHasTheRoofOfFloats) {
   const std::unique_ptr<Backend> backend = open_backend("openmp");
   Machine machine(*backend);
   EXPECT_FALSE(machine.has_products(graph::fp32));
-  EXPECT_FALSE(machine.has_products(graph::fp16)) << "none that sum in float";
+  EXPECT_FALSE(machine.has_products(graph::fp16));
   EXPECT_EQ(machine.flops(1, graph::fp16), machine.flops(1));
-  EXPECT_GE(machine.flops(1, graph::bf16), machine.flops(1));
+  EXPECT_EQ(machine.roof_of(1, graph::fp16), graph::fp32);
+  EXPECT_EQ(machine.roof_of(1, graph::bf16) == graph::bf16, machine.flops(1, graph::bf16) != machine.flops(1));
   EXPECT_LT(machine.flops(1, graph::bf16), 1e14);
   const Work work = {.flops = 1e15, .bytes = 1, .working_set = 1 << 16};
   EXPECT_DOUBLE_EQ(machine.bound(work, 1, graph::bf16).seconds, 1e15 / machine.flops(1, graph::bf16));

@@ -14,14 +14,19 @@ __global__ void __launch_bounds__(warps * 32) multiply_warps(int64_t rounds, uin
   constexpr int contraction = std::is_same_v<T, Tf32> ? 8 : 16, steps = static_cast<int>(Load::depth) / contraction;
   float4* of_lane = reinterpret_cast<float4*>(y) + (blockIdx.x * warps + threadIdx.x / 32) * (abreast * of_warp / 4) + threadIdx.x % 32;
   float d[abreast][4];
-  for (int i = 0; i < abreast; ++i) *reinterpret_cast<float4*>(d[i]) = of_lane[i * 32];
+#pragma unroll
+  for (int i = 0; i < abreast; ++i) {
+    const float4 from = of_lane[i * 32];
+    d[i][0] = from.x, d[i][1] = from.y, d[i][2] = from.z, d[i][3] = from.w;
+  }
   const uint32_t a[4] = {word, word, word, word};
   for (int64_t round = 0; round < rounds; ++round)
 #pragma unroll
     for (int step = 0; step < steps; ++step)
 #pragma unroll
       for (auto& each : d) multiply_add(each, a, word, word, T());
-  for (int i = 0; i < abreast; ++i) of_lane[i * 32] = *reinterpret_cast<float4*>(d[i]);
+#pragma unroll
+  for (int i = 0; i < abreast; ++i) of_lane[i * 32] = {d[i][0], d[i][1], d[i][2], d[i][3]};
 }
 
 template <class T>

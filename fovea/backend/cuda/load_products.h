@@ -7,8 +7,8 @@
 
 namespace fovea::cuda {
 
-// nullptr: this GPU, or this build for it, has no such instructions.
-KernelPtr products_of_warps(const Load& load);
+// nullptr: not on this GPU, or not in this build for it.
+KernelPtr products_of_warps(const Load& load);        // from compute capability 8.0 on; of 10.0 not the widest
 KernelPtr products_of_warp_groups(const Load& load);  // of Hopper, which does the most by them alone
 
 // Two ones in 16 bits, or one in 32.

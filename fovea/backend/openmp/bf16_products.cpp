@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint16_t one = 0x3F80;  // in bf16
 
-// Two rows of 64 bytes for every instruction: 16 x 32 numbers of bf16 times 32 x 16, added to 16 x 16 floats. Intel, "Architecture
+// All eight tiles have 16 rows of 64 bytes: 16 x 32 numbers of bf16 times 32 x 16, added to 16 x 16 floats. Intel, "Architecture
 // instruction set extensions", chapter 3.
 struct alignas(64) TileShapes {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -21,8 +21,11 @@ struct alignas(64) TileShapes {
   uint8_t rows[16] = {};
 };
 
+// Of the memory that they read and write, GCC's functions for tiles name a part alone.
+inline void written_to_memory() { asm volatile("" ::: "memory"); }
+
 __attribute__((target("amx-tile,amx-bf16"))) void on_tiles(int64_t rounds, float* y) {
-  constexpr int64_t row_bytes = 64, floats = 256, at_once = 4;  // tiles that are added to: the latency of three and more is hidden
+  constexpr int64_t row_bytes = 64, floats = 256, at_once = 4;  // tiles that are added to in turns, which hides the latency
   alignas(64) uint16_t ones[512];
   for (uint16_t& each : ones) each = one;
   TileShapes shapes, before;
@@ -31,6 +34,7 @@ __attribute__((target("amx-tile,amx-bf16"))) void on_tiles(int64_t rounds, float
     shapes.rows[i] = 16;
   }
   _tile_storeconfig(&before);  // of a library that keeps its own on this thread
+  written_to_memory();
   _tile_loadconfig(&shapes);
   _tile_loadd(4, ones, row_bytes);
   _tile_loadd(5, ones, row_bytes);
@@ -52,6 +56,7 @@ __attribute__((target("amx-tile,amx-bf16"))) void on_tiles(int64_t rounds, float
     _tile_stored(2, y + 2 * floats, row_bytes);
     _tile_stored(3, y + 3 * floats, row_bytes);
   }
+  written_to_memory();
   _tile_loadconfig(&before);
 }
 
@@ -80,7 +85,7 @@ Leaf cpuid(unsigned leaf, unsigned part) {
 constexpr bool bit(unsigned bits, int which) { return (bits >> which & 1) != 0; }
 
 // The system keeps the registers of a process that has asked for them. Linux, Documentation/arch/x86/xstate.rst.
-bool may_use_tiles() {
+bool request_tiles() {
   constexpr int request = 0x1023, tile_data = 18;
   return syscall(SYS_arch_prctl, request, tile_data) == 0;
 }
@@ -95,14 +100,12 @@ bool system_keeps_vectors() {
 
 }  // namespace
 
-Bf16Products bf16_products() {
-  static const Bf16Products found = []() -> Bf16Products {
-    const Leaf features = cpuid(7, 0);
-    const bool has_tiles = bit(features.d, 22) && bit(features.d, 24), has_vectors = bit(features.b, 16) && bit(cpuid(7, 1).a, 5);
-    if (has_tiles && may_use_tiles()) return {"AMX-BF16", on_tiles};
-    if (has_vectors && system_keeps_vectors()) return {"AVX512-BF16", on_vectors};
-    return {};
-  }();
+std::vector<Bf16Products> bf16_products() {
+  std::vector<Bf16Products> found;
+  const Leaf features = cpuid(7, 0);
+  const bool has_tiles = bit(features.d, 22) && bit(features.d, 24), has_vectors = bit(features.b, 16) && bit(cpuid(7, 1).a, 5);
+  if (has_tiles && request_tiles()) found.push_back({"AMX-BF16", on_tiles});
+  if (has_vectors && system_keeps_vectors()) found.push_back({"AVX512-BF16", on_vectors});
   return found;
 }
 
@@ -112,7 +115,7 @@ Bf16Products bf16_products() {
 
 namespace fovea::openmp {
 
-Bf16Products bf16_products() { return {}; }
+std::vector<Bf16Products> bf16_products() { return {}; }
 
 }  // namespace fovea::openmp
 

@@ -4,14 +4,15 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace fovea::openmp {
 
 struct Bf16Products {
   std::string_view name;                            // of the instructions
-  void (*run)(int64_t rounds, float* y) = nullptr;  // of Load::tile floats y, on this thread; nullptr: the processor has none
+  void (*run)(int64_t rounds, float* y) = nullptr;  // of Load::tile floats y, on this thread
 };
 
-Bf16Products bf16_products();  // the widest that processor and system allow
+std::vector<Bf16Products> bf16_products();  // that processor and system allow, the widest first
 
 }  // namespace fovea::openmp

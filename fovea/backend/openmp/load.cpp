@@ -92,8 +92,9 @@ void run_load(const Load& load, const Run& run) {
 
 KernelPtr OpenmpBackend::make_load(const Load& load, const Limits& limits) {
   if (load.kind == Load::Kind::product) {
-    const Bf16Products products = load.precision == graph::bf16 ? bf16_products() : Bf16Products{};
-    if (products.run == nullptr) return nullptr;
+    static const std::vector<Bf16Products> of_processor = bf16_products();
+    if (load.precision != graph::bf16 || of_processor.empty()) return nullptr;
+    const Bf16Products& products = of_processor.front();
     const auto run_tiles = [run = products.run](const Load& of, const Run& at) {
       float* y = output(at.buffers, 0);
       parallel_for(at.threads, of.elements / Load::tile, [&](int64_t tile) { run(of.rounds, y + tile * Load::tile); });
