@@ -1,4 +1,4 @@
-// When an update of the weights leaves everything as it is: the same on all host backends.
+// What an update does beside its rule: the same on all host backends.
 #pragma once
 
 #include "fovea/graph/op.h"
@@ -13,6 +13,11 @@ inline bool may_update(Gradients gradients, const StepControl& control, Metrics&
   if (metrics.non_finite == 0) return true;
   if (metrics.left_out == 0) metrics.left_out = uint64_t{control.step} + 1;
   return false;
+}
+
+// At the end of an update.
+inline void move_on(const Update& op, StepControl& control) {
+  if (op.images > 0) control = control.after(1, op.images);
 }
 
 }  // namespace fovea

@@ -37,6 +37,15 @@ struct StepControl {
   uint32_t step = 0;  // updates done before this one, since the start of training
   float learning_rate = 0;
   uint32_t padding[3] = {};  // tensors of structs are told apart by their size
+
+  bool operator==(const StepControl&) const = default;
+  // What stands here after `steps` updates that move it on by so many images each.
+  StepControl after(int64_t steps, int64_t images_of_each) const {
+    StepControl later = *this;
+    later.position += static_cast<uint64_t>(steps * images_of_each);
+    later.step += static_cast<uint32_t>(steps);
+    return later;
+  }
 };
 
 // Accumulated on the device, read by the host every so often.
@@ -428,7 +437,7 @@ struct GradientNorm {
 };  // in: dw of each, LossScale if they are scaled   out: norm (1) of the gradients without it
 
 // One step of the rule for every parameter, and of the averages that go with it. Nothing changes while Metrics::non_finite is above 0,
-// which a gradient that is not finite raises.
+// which a gradient that is not finite raises. StepControl is then that of the next step, whatever became of this one.
 struct Update {
   static constexpr std::string_view name = "update";
   enum class Working : uint8_t { none, copy };  // whether products read the parameter itself, or a copy of it in types.x
@@ -452,11 +461,10 @@ struct Update {
   float ema_decay = 0;  // above 0: average = d average + (1 - d) w with d = min(ema_decay, (1 + step) / (10 + step)), of the new w
   std::vector<Running> running = {};
   Scaling scaling = Scaling::none;  // dynamic: a gradient that is not finite changes the scale, not the flag, and the step does not count
-};  // in: StepControl, Metrics (whose flag it may raise), dw of each parameter, norm (1) if it clips, then for each running its batch mean
-    // and variance, by micro-batch
-    // out: w of each, first moment of each, second moment of each, average of each, then running mean and variance of each running,
-    // then the working copy of the new w of each that has one, LossScale if
-    // dw are scaled
+  int64_t images = 0;               // of the step, by which the control is moved on; 0: it stays as it is
+};  // in: StepControl (which it may move on), Metrics (whose flag it may raise), dw of each parameter, norm (1) if it clips, then for each
+    // running its batch mean and variance, by micro-batch out: w of each, first moment of each, second moment of each, average of each,
+    // then running mean and variance of each running, then the working copy of the new w of each that has one, LossScale if dw are scaled
 // Where its inputs and outputs begin.
 struct UpdatePlaces {
   size_t norm, batch;                                              // of the inputs

@@ -9,6 +9,16 @@ namespace fovea::plan {
 
 using graph::ValueId;
 
+int64_t images_moved_on(const graph::Graph& graph) {
+  const Update* update = graph.nodes.empty() ? nullptr : std::get_if<Update>(&graph.nodes.back().op);
+  return update == nullptr ? 0 : update->images;
+}
+
+bool repeats(const graph::Graph& graph, std::span<const Step> steps) {
+  constexpr size_t most_steps = 32;  // beyond that nothing is gained
+  return steps.size() <= most_steps && images_moved_on(graph) > 0;
+}
+
 Plan::Plan(graph::Graph graph, std::vector<Step> steps, std::vector<Placement> placements, ArenaBytes bytes)
     : graph_(std::move(graph)), steps_(std::move(steps)), placements_(std::move(placements)), arena_bytes_(bytes) {}
 
@@ -58,8 +68,11 @@ Tensor Plan::tensor(std::string_view name) const {
   return tensor(id);
 }
 
-void Plan::run(Stream& stream) {
-  for (Step& step : steps_) step.kernel->run(stream);
+void Plan::run(Stream& stream, int64_t times) {
+  const bool overlaps = repeats();
+  for (int64_t run = 0; run < times; ++run)
+    for (size_t i = 0; i < steps_.size(); ++i)
+      overlaps && run > 0 && i == 0 ? steps_[i].kernel->run_early(stream) : steps_[i].kernel->run(stream);
 }
 
 void Plan::run_timed(Stream& stream, std::span<double> seconds) {

@@ -36,6 +36,13 @@ struct DeviceImages {
   void* labels = nullptr;
 };
 
+// By how many images a run moves the control on; 0: it stays as it is.
+int64_t images_moved_on(const graph::Graph& graph);
+
+// Whether runs of these steps may follow each other with nothing between them: they need no other control, and are few. The first step of
+// one may then begin with the last step of the one before still under way, which touches nothing that the first one writes.
+bool repeats(const graph::Graph& graph, std::span<const Step> steps);
+
 class Plan {
  public:
   Plan(graph::Graph graph, std::vector<Step> steps, std::vector<Placement> placements, ArenaBytes bytes);
@@ -51,7 +58,10 @@ class Plan {
   Tensor tensor(graph::ValueId id) const;                            // after bind
   Tensor tensor(std::string_view name) const;
 
-  void run(Stream& stream);
+  int64_t images_moved_on() const { return plan::images_moved_on(graph_); }
+  bool repeats() const { return plan::repeats(graph_, steps_); }
+
+  void run(Stream& stream, int64_t times = 1);
   void run_timed(Stream& stream, std::span<double> seconds);  // adds the seconds of each step; waits after each
 
  private:

@@ -57,6 +57,7 @@ void add_updates(std::vector<OpCase>& cases) {
   Update large = {.rule = Adam{}, .parameters = {{.elements = 5003}, {.elements = 1}, {.elements = 20000, .decay = 0.25f}}, .types = {}};
   large.ema_decay = 0.5f;
   large.running = running.running;
+  large.images = 32;
   add(cases, large, " of many parameters", {"adam", Adam{}});
   for (OpCase flagged : {cases[cases.size() - 4], cases.back()}) {
     flagged.name += " after a loss that is not finite";

@@ -51,7 +51,8 @@ class Callbacks {
   virtual void on_progress(const Progress&) {}
   virtual void on_epoch(const Epoch&) {}
   virtual void on_note(const Note&) {}
-  // Asked after every step and every batch of an evaluation. Where it is true the run saves a checkpoint and ends with Error (requeue).
+  // Asked between steps, of which a GPU may be given a few at once, and after every batch of an evaluation. Where it is true the run saves
+  // a checkpoint and ends with Error (requeue).
   virtual bool stop_requested() { return false; }
 };
 

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "fovea/base/error.h"
 #include "fovea/base/file.h"
 #include "fovea/train/run_folder.h"
@@ -52,6 +56,11 @@ bool Saver::due(const RunState& state) {
       return since_saved_.seconds() >= place_.every.amount;
   }
   return false;
+}
+
+int64_t Saver::steps_before_due(const RunState& state) const {
+  if (place_.every.unit != SaveEvery::Unit::steps) return std::numeric_limits<int64_t>::max();
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(place_.every.amount)) - (state.step - saved_step_));
 }
 
 void Saver::take_note(const RunState& state) {

@@ -31,9 +31,10 @@ class Saver {
   void take_note(const RunState& state);
   bool has(const RunState& state) const { return saved_step_ == state.step && saved_epoch_ == state.epoch; }
 
-  bool due(const RunState& state);   // never while the one before is being written; throws what went wrong with that
-  void save(Checkpoint checkpoint);  // waits only for the one before
-  void finish();                     // waits until all is on the disk; throws what went wrong
+  bool due(const RunState& state);                        // never while the one before is being written; throws what went wrong with that
+  int64_t steps_before_due(const RunState& state) const;  // at least 1: so many updates may be made without a look at `due`
+  void save(Checkpoint checkpoint);                       // waits only for the one before
+  void finish();                                          // waits until all is on the disk; throws what went wrong
   const std::filesystem::path& folder() const { return place_.folder; }
   const RunIdentity& identity() const { return place_.identity; }
 

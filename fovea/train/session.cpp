@@ -12,6 +12,11 @@
 #include "fovea/tensor/convert.h"
 
 namespace fovea::train {
+namespace {
+
+constexpr int64_t most_steps_at_once = 16;  // as one recording
+
+}  // namespace
 
 Session::Session(plan::Assignment assignment, Switch replay)
     : assignment_(std::move(assignment)), device_(assignment_.backend->device()), stream_(device_.make_stream()), replay_(replay) {
@@ -69,13 +74,24 @@ void Session::place() {
     plans_[i].bind(*memory_, images_of_plan_[i]);
     if (const graph::ValueId loss_scale = plans_[i].graph().find(graph::loss_scale_name); loss_scale != graph::no_value)
       device_.upload(plans_[i].tensor(loss_scale).data, &at_first, sizeof at_first, *stream_);
-    recordings_.push_back(replay_ == Switch::on ? device_.record(*stream_, [&] { plans_[i].run(*stream_); }) : nullptr);
+    recordings_.push_back(recorded(plans_[i]));
   }
 }
 
+std::vector<Session::Recorded> Session::recorded(plan::Plan& plan) {
+  std::vector<Recorded> all;
+  if (replay_ == Switch::off) return all;
+  for (const int64_t steps : {most_steps_at_once, most_steps_at_once / 4, int64_t{1}}) {
+    if (steps > 1 && !plan.repeats()) continue;
+    if (std::unique_ptr<Recording> recording = device_.record(*stream_, [&] { plan.run(*stream_, steps); }))
+      all.push_back({steps, std::move(recording)});
+  }
+  return all;
+}
+
 void Session::relocate() {
-  for (const auto& recording : recordings_)
-    if (recording) throw Error(ExitCode::internal, "a recorded plan cannot be moved: it is replayed at its addresses");
+  for (const std::vector<Recorded>& recordings : recordings_)
+    if (!recordings.empty()) throw Error(ExitCode::internal, "a recorded plan cannot be moved: it is replayed at its addresses");
   auto other = std::make_unique<plan::ArenaMemory>(memory_->elsewhere(device_, *stream_));
   const auto bind_to = [&](const plan::ArenaMemory& memory) {
     for (size_t i = 0; i < plans_.size(); ++i) plans_[i].bind(memory, images_of_plan_[i]);
@@ -94,15 +110,20 @@ void Session::relocate() {
   memory_ = std::move(other);
 }
 
-void Session::run(size_t plan) {
-  if (recordings_[plan]) {
-    recordings_[plan]->replay(*stream_);
-  } else {
-    plans_[plan].run(*stream_);
-  }
+void Session::run(size_t plan, int64_t steps) {
+  if (recordings_[plan].empty()) plans_[plan].run(*stream_, steps);
+  int64_t left = steps;
+  for (const Recorded& recorded : recordings_[plan])
+    for (; left >= recorded.steps; left -= recorded.steps) recorded.recording->replay(*stream_);
+  const int64_t images = plans_[plan].images_moved_on();
+  device_has_control_ = images > 0;
+  if (images > 0) control_ = control_.after(steps, images);
 }
 
+int64_t Session::most_at_once(size_t plan) const { return recordings_[plan].empty() ? 1 : recordings_[plan].front().steps; }
+
 std::optional<plan::NonFinite> Session::find_non_finite(size_t index) {
+  device_has_control_ = false;
   const std::optional<plan::NonFinite> found = plan::find_non_finite(plans_[index], device_, *stream_);
   if (!found || found->layers == 1) return found;
   plan::Assignment parts = unmeasured();
@@ -116,7 +137,7 @@ std::optional<plan::NonFinite> Session::find_non_finite(size_t index) {
   return in_parts ? in_parts : found;
 }
 
-size_t Session::launches(size_t plan) const { return recordings_[plan] ? recordings_[plan]->steps() : 0; }
+size_t Session::launches(size_t plan) const { return recordings_[plan].empty() ? 0 : recordings_[plan].back().recording->steps(); }
 
 size_t Session::held_bytes() const {
   size_t bytes = 0;
@@ -127,7 +148,10 @@ size_t Session::held_bytes() const {
 size_t Session::bytes() const { return plan::total(memory_->bytes()) + held_bytes(); }
 
 void Session::write_control(const StepControl& control) {
-  device_.upload(plans_[0].tensor("control").data, &control, sizeof control, *stream_);
+  const bool held = device_has_control_ && control == control_;
+  control_ = control;
+  device_has_control_ = false;
+  if (!held) device_.upload(plans_[0].tensor("control").data, &control, sizeof control, *stream_);
 }
 
 void Session::clear_metrics() { device_.fill(plans_[0].tensor("metrics").data, std::byte{0}, sizeof(Metrics), *stream_); }

@@ -38,16 +38,21 @@ class Session {
   // All arenas at other addresses, with the same content, and the plans bound anew. On the host, where no plan is recorded. Where it
   // throws, such as Error (memory), all is as it was.
   void relocate();
-  void run(size_t plan);
+  // With the control as it was written, and moved on since by what has run.
+  void run(size_t plan, int64_t steps = 1);
+  int64_t most_at_once(size_t plan) const;                      // steps that take less time together than one by one; 1: none
   std::optional<plan::NonFinite> find_non_finite(size_t plan);  // runs it once more, and where a step is of several layers, layer by layer
 
-  plan::Plan& plan(size_t i) { return plans_[i]; }
+  plan::Plan& plan(size_t i) {
+    device_has_control_ = false;  // what is run without the session may move it on
+    return plans_[i];
+  }
   const plan::Plan& plan(size_t i) const { return plans_[i]; }
   Stream& stream() { return *stream_; }
   size_t launches(size_t plan) const;  // kernels, copies and fills of a recorded plan; 0 if it is not recorded
   size_t bytes() const;                // of images and arenas: all that the session holds on its device
 
-  void write_control(const StepControl& control);
+  void write_control(const StepControl& control);  // where the device does not hold it already
   void clear_metrics();
   Metrics read_metrics();  // waits for what is enqueued
   void write_metrics(const Metrics& metrics);
@@ -82,7 +87,14 @@ class Session {
   std::vector<Resident> residents_;
   Switch replay_;
   std::vector<plan::Plan> plans_;
-  std::vector<std::unique_ptr<Recording>> recordings_;  // by plan; nullptr: runs step by step
+  struct Recorded {
+    int64_t steps = 1;
+    std::unique_ptr<Recording> recording;
+  };
+  std::vector<Recorded> recorded(plan::Plan& plan);
+  std::vector<std::vector<Recorded>> recordings_;  // by plan, most steps first; none: runs step by step
+  StepControl control_;                            // as it was written, moved on since by what has run
+  bool device_has_control_ = false;                // because the last run has moved it on
   std::vector<plan::DeviceImages> images_of_plan_;
   std::unique_ptr<plan::ArenaMemory> memory_;
 };

@@ -170,6 +170,7 @@ Graph training_graph(const model::Network& network, const Recipe& recipe, const 
     augment.first_sample += augment.n;
   }
   Update update = std::get<Update>(graph::in_precision(Update(), settings.precision));
+  update.images = settings.batch;
   for (const ValueId id : graph::completion_order(graph)) update.parameters.push_back(update_of(graph, id, network, tensors));
   add_update(graph, recipe, inputs, std::move(update), statistics_of(graph, network, settings.precision.weights));
   return graph;

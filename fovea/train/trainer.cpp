@@ -12,7 +12,7 @@ namespace fovea::train {
 namespace {
 
 constexpr size_t training_plan = 0;
-constexpr int64_t timed_every = 256;             // steps between two whose parts are timed, which costs a clock read per part
+constexpr int64_t timed_every = 1024;            // steps between two whose parts are timed, which costs a clock read per part
 constexpr double seconds_between_reports = 0.1;  // reading the metrics waits for the device
 
 // With a backend that can compute as the recipe asks, before anything is read.
@@ -105,7 +105,7 @@ Trained Trainer::advance(int64_t most_steps) {
   since_progress_.restart();
   const int64_t count = data_->dataset.train.count, from = state_.position, step = state_.step;
   while (state_.position < count && state_.step - step < most_steps) {
-    train_step();
+    train_steps(step + most_steps - state_.step);
     if (since_progress_.seconds() >= seconds_between_reports || state_.position == count) report();
     between_steps();
   }
@@ -127,10 +127,13 @@ double Trainer::time_steps(int64_t steps) {
   if (timed_steps_ == 0) session_->clear_metrics();
   session_->stream().synchronize();
   const Stopwatch watch;
-  for (int64_t i = 0; i < steps; ++i) {
-    session_->write_control(control(timed_steps_++ % full * recipe_.batch, recipe_.learning_rate));
-    session_->run(training_plan);
-    ++state_.step;
+  for (int64_t left = steps; left > 0;) {
+    const int64_t place = timed_steps_ % full, count = std::min({left, full - place, session_->most_at_once(training_plan)});
+    session_->write_control(control(place * recipe_.batch, recipe_.learning_rate));
+    session_->run(training_plan, count);
+    timed_steps_ += count;
+    state_.step += count;
+    left -= count;
   }
   state_.metrics = session_->read_metrics();
   const double seconds = watch.seconds();
@@ -168,19 +171,42 @@ size_t Trainer::bytes_per_step() const {
   return bytes;
 }
 
-void Trainer::train_step() {
-  const double rate = plateau_.share() * learning_rate(recipe_, state_.step, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
+double Trainer::rate_at(int64_t step) const {
+  return plateau_.share() * learning_rate(recipe_, step, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
+}
+
+// Until the next one that is timed; 0: this one is.
+int64_t Trainer::steps_before_timed() const {
+  const int64_t timed = std::min(timed_every, steps_per_epoch()) / 2,
+                place = state_.position / recipe_.batch % timed_every;  // one in each epoch
+  return timed >= place ? timed - place : timed + timed_every - place;
+}
+
+// Steps from this one on that nothing comes between: the same plan at the same rate, none timed, and nobody looks before they are done.
+int64_t Trainer::steps_at_once(int64_t most) const {
+  if (steps_here_ < 2) return 1;  // the first two are looked at
+  const int64_t full = (data_->dataset.train.count - state_.position) / recipe_.batch;
+  int64_t limit = std::min({most, session_->most_at_once(training_plan), steps_before_timed(), full});
+  if (saver_) limit = std::min(limit, saver_->steps_before_due(state_));
+  int64_t steps = 1;
+  while (steps < limit && rate_at(state_.step + steps) == rate_at(state_.step)) ++steps;
+  return steps;
+}
+
+void Trainer::train_steps(int64_t most) {
+  const double rate = rate_at(state_.step);
   session_->write_control(control(state_.position, rate));
   const size_t index = plan_at(state_.position);
-  if (state_.position / recipe_.batch % timed_every == std::min(timed_every, steps_per_epoch()) / 2) {  // at least one in each epoch
+  const int64_t steps = steps_at_once(most);
+  if (steps_before_timed() == 0) {
     run_timed(index);
   } else {
-    session_->run(index);
+    session_->run(index, steps);
   }
   state_.learning_rate = rate;
-  state_.position = std::min(state_.position + recipe_.batch, data_->dataset.train.count);
-  ++state_.step;
-  ++steps_here_;
+  state_.position = std::min(state_.position + steps * recipe_.batch, data_->dataset.train.count);
+  state_.step += steps;
+  steps_here_ += steps;
   if (steps_here_ == 1) seconds_to_first_step_ = seconds_since_process_start();
   if (steps_here_ == 2) memory_at_second_step_ = backend_->device().memory_status();
 }

@@ -94,8 +94,11 @@ class Trainer {
   std::string fits_with_recompute(const std::vector<std::string>& order, const Room& room) const;
   // `needed`: bytes. Before anything is allocated for it.
   [[noreturn]] void refuse_batch(size_t needed, const std::vector<std::string>& order, const Room& room) const;
-  void train_step();
-  void judge(Epoch& record);  // validates, keeps weights
+  double rate_at(int64_t step) const;
+  int64_t steps_before_timed() const;
+  int64_t steps_at_once(int64_t most) const;
+  void train_steps(int64_t most);  // as many as may run at once
+  void judge(Epoch& record);       // validates, keeps weights
   Scores evaluate_on(size_t plan, const data::Images& images);
   void look();  // at the metrics
   void report();

@@ -51,7 +51,7 @@ class Guarded {
 class CaseRun {
  public:
   CaseRun(Backend& backend, const Op& op, const CaseData& data, const Limits& limits)
-      : data_(data), stream_(backend.device().make_stream()), kernel_(make(backend, op, limits)) {
+      : op_(op), data_(data), stream_(backend.device().make_stream()), kernel_(make(backend, op, limits)) {
     Buffers buffers;
     const auto place = [&](const std::vector<Operand>& operands, std::vector<Guarded>& memory, std::vector<Tensor>& tensors) {
       for (const Operand& operand : operands) {
@@ -70,10 +70,11 @@ class CaseRun {
   std::vector<Operand> operator()() {
     workspace_[0].fill(poison);
     for (size_t i = 0; i < out_.size(); ++i) out_[i].write(data_.out[i].bytes);
+    if (moves_control_on()) in_[0].write(data_.in[0].bytes);
     kernel_->run(*stream_);
     stream_->synchronize();
     for (size_t i = 0; i < in_.size(); ++i)
-      if (in_[i].read(fmt::format("input {}", i)) != data_.in[i].bytes && !is_metrics(data_.in[i]))
+      if (in_[i].read(fmt::format("input {}", i)) != expected_input(i) && !is_metrics(data_.in[i]))
         throw Error(ExitCode::internal, fmt::format("input {} was changed", i));
     workspace_[0].read("the workspace");
     std::vector<Operand> result = data_.out;
@@ -82,7 +83,22 @@ class CaseRun {
   }
 
  private:
-  // The one input that may change: Update raises its flag.
+  // Update moves the control on, where it is one of a training step.
+  bool moves_control_on() const {
+    const Update* update = std::get_if<Update>(&op_);
+    return update != nullptr && update->images > 0;
+  }
+  std::vector<std::byte> expected_input(size_t i) const {
+    std::vector<std::byte> bytes = data_.in[i].bytes;
+    if (i > 0 || !moves_control_on()) return bytes;
+    StepControl control;
+    std::memcpy(&control, bytes.data(), sizeof control);
+    control = control.after(1, std::get<Update>(op_).images);
+    std::memcpy(bytes.data(), &control, sizeof control);
+    return bytes;
+  }
+
+  // It also raises the flag.
   static bool is_metrics(const Operand& operand) { return operand.type.dtype == DType::byte && operand.bytes.size() == sizeof(Metrics); }
 
   static void refuse_wish(const Layout& layout) {
@@ -90,6 +106,7 @@ class CaseRun {
       throw Error(ExitCode::internal, fmt::format("the runner gives dense nhwc, but the kernel wishes `{}`", layout.tag));
   }
 
+  const Op& op_;
   const CaseData& data_;
   std::unique_ptr<Stream> stream_;
   KernelPtr kernel_;

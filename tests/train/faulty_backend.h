@@ -38,9 +38,9 @@ class FaultyKernel final : public Kernel {
     inner_->bind(std::move(buffers), workspace);
   }
   void run(Stream& stream) override {
-    inner_->run(stream);
-    StepControl control;
+    StepControl control;  // which an update moves on
     device_.download(&control, control_.data, sizeof control, stream);
+    inner_->run(stream);
     stream.synchronize();
     if (control.step != fault_.step || control.images != fault_.images) return;
     const std::vector<float> bad(std::min(fault_.elements, static_cast<size_t>(target_.shape.elements())), fault_.bad);

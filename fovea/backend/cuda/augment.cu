@@ -5,6 +5,7 @@
 #include "fovea/backend/augment_pixels.h"
 #include "fovea/backend/cuda/backend.h"
 #include "fovea/backend/cuda/dependent.cuh"
+#include "fovea/backend/cuda/dependent_launch.h"
 #include "fovea/backend/cuda/divider.h"
 #include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
@@ -42,16 +43,27 @@ struct Row {
   __device__ int source(int x, int c) const { return first + step * x + 2 * mirrored * c; }
 };
 
-// A block writes per_block elements of one image, `width` neighbours a thread at a time. One thread works out the placement.
+// Past the L1 cache: an early kernel may find there what it held a step ago.
+__device__ StepControl control_of(const Source& source) {
+  alignas(uint4) StepControl control;
+  for (size_t i = 0; i < sizeof control / sizeof(uint4); ++i)
+    reinterpret_cast<uint4*>(&control)[i] = __ldcg(reinterpret_cast<const uint4*>(source.control) + i);
+  return control;
+}
+
+enum class Start : uint8_t { in_turn, early };
+
+// A block writes per_block elements of one image, `width` neighbours a thread at a time. One thread works out the placement. What comes
+// behind it may rely on the end of what came in front of it, so an early one waits for that before it lets the next one start.
 template <int width, class T>
-__global__ void __launch_bounds__(block_threads) gather(Batch batch, Source source, T* y, int32_t* t) {
-  let_next_kernel_start();
+__global__ void __launch_bounds__(block_threads) gather(Batch batch, Source source, Start start, T* y, int32_t* t) {
+  if (start == Start::in_turn) let_next_kernel_start();
   __shared__ int64_t of_block[3];
   __shared__ Mirror mirror;
   const int64_t spans = (batch.elements + per_block - 1) / per_block;
   const int64_t i = blockIdx.x / spans, first = blockIdx.x % spans * per_block;
   if (threadIdx.x == 0) {
-    const Placement found = place_image(batch.rule, *source.control, i);
+    const Placement found = place_image(batch.rule, control_of(source), i);
     of_block[0] = found.image, of_block[1] = found.shift_h, of_block[2] = found.shift_w, mirror = found.mirror;
     if (first == 0) t[i] = found.image < 0 ? ignored_label : source.labels[found.image];
   }
@@ -77,7 +89,44 @@ __global__ void __launch_bounds__(block_threads) gather(Batch batch, Source sour
     }
     put<width>(values, y + i * batch.elements + element);
   }
+  wait_for_kernel_before();
+  let_next_kernel_start();
 }
+
+class GatherKernel final : public Kernel {
+ public:
+  GatherKernel(Augment op, DType values, const std::vector<Normalisation>& factors)
+      : Kernel("cuda"), op_(std::move(op)), values_(values), factors_(std::as_bytes(std::span(factors))) {}
+  std::string algorithm() const override { return "gathered in one kernel"; }
+  void bind(Buffers buffers, void*) override { buffers_ = std::move(buffers); }
+  void run(Stream& stream) override { launch(Start::in_turn, stream); }
+  bool can_run_early() const override { return true; }
+  void run_early(Stream& stream) override { launch(Start::early, stream); }
+
+ private:
+  void launch(Start start, Stream& stream) const {
+    with_values(values_, [&]<class T>(T) {
+      const int64_t elements = op_.h * op_.w * op_.c;
+      const Batch batch = {
+          rule_of(op_), op_.n, op_.c, elements, Divider(static_cast<int>(op_.c)), Divider(static_cast<int>(op_.w * op_.c))};
+      const Source source = {input_of<uint8_t>(buffers_, 0), input_of<int32_t>(buffers_, 1), input_of<StepControl>(buffers_, 2),
+                             static_cast<const Normalisation*>(factors_.data())};
+      constexpr int most = most_abreast<T>;
+      const auto run = elements % most == 0 ? gather<most, T> : gather<1, T>;
+      const Grid grid = {static_cast<int>(op_.n * ceil_of(elements, per_block)), block_threads};
+      T* const y = output_of<T>(buffers_, 0);
+      int32_t* const t = output_of<int32_t>(buffers_, 1);
+      if (start == Start::early) return launch_dependent("augment", run, grid, stream, batch, source, start, y, t);
+      run<<<static_cast<unsigned>(grid.blocks), block_threads, 0, handle_of(stream)>>>(batch, source, start, y, t);
+      check_launch("augment");
+    });
+  }
+
+  Augment op_;
+  DType values_;
+  DeviceTable factors_;
+  Buffers buffers_;
+};
 
 struct Permutation {
   int64_t sizes[4], strides[4];  // in the order of the axes of y; the strides are those of x
@@ -144,20 +193,7 @@ KernelPtr Kernels::make(const Augment& op, const Limits&) {
   require_countable(op, op.h * op.w * op.c);
   std::vector<Normalisation> factors;
   for (size_t c = 0; c < channels; ++c) factors.push_back(normalisation(op.mean[c], op.deviation[c]));
-  const auto table = std::make_shared<DeviceTable>(std::as_bytes(std::span(factors)));
-  return with_values(values, [&]<class T>(T) {
-    return kernel("gathered in one kernel", op, [table](const Augment& o, const Buffers& buffers, const Launch& launch) {
-      const int64_t elements = o.h * o.w * o.c;
-      const Batch batch = {rule_of(o), o.n, o.c, elements, Divider(static_cast<int>(o.c)), Divider(static_cast<int>(o.w * o.c))};
-      const Source source = {input_of<uint8_t>(buffers, 0), input_of<int32_t>(buffers, 1), input_of<StepControl>(buffers, 2),
-                             static_cast<const Normalisation*>(table->data())};
-      constexpr int most = most_abreast<T>;
-      const auto run = elements % most == 0 ? gather<most, T> : gather<1, T>;
-      run<<<static_cast<unsigned>(o.n * ceil_of(elements, per_block)), block_threads, 0, launch.stream>>>(
-          batch, source, output_of<T>(buffers, 0), output_of<int32_t>(buffers, 1));
-      check_launch("augment");
-    });
-  });
+  return std::make_unique<GatherKernel>(op, values, factors);
 }
 
 template <>

@@ -58,7 +58,7 @@ inline std::byte* at(const Tensor& tensor, int64_t element) {
   return static_cast<std::byte*>(tensor.data) + static_cast<size_t>(element) * bytes_of(tensor.dtype);
 }
 
-// A constant of a kernel in device memory of its own, written before the first run.
+// What a kernel keeps in device memory of its own, written before the first run.
 class DeviceTable {
  public:
   explicit DeviceTable(std::span<const std::byte> bytes);
@@ -66,6 +66,7 @@ class DeviceTable {
   DeviceTable(const DeviceTable&) = delete;
   DeviceTable& operator=(const DeviceTable&) = delete;
   const void* data() const { return data_; }
+  void* data() { return data_; }
 
  private:
   void* data_ = nullptr;

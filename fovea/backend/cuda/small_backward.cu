@@ -102,11 +102,10 @@ __global__ void __launch_bounds__(image_threads, least_blocks(width)) small_back
 }  // namespace
 
 void run_small_backward(const BackwardJob& job, const SmallLaunch& launch) {
-  const SmallGrid grid = {std::min(launch.device.multiprocessors * blocks_at_once(job.width), job.images / job.teams), image_threads,
-                          job.bytes};
+  const Grid grid = {std::min(launch.device.multiprocessors * blocks_at_once(job.width), job.images / job.teams), image_threads, job.bytes};
   if (job.width == Width::narrow)
-    small_launch<small_backward<BFloat16, Width::narrow>, small_backward<Float16, Width::narrow>>(launch, grid, Dependent::yes, job);
+    small_launch<small_backward<BFloat16, Width::narrow>, small_backward<Float16, Width::narrow>>(launch, grid, job);
   else
-    small_launch<small_backward<BFloat16, Width::wide>, small_backward<Float16, Width::wide>>(launch, grid, Dependent::yes, job);
+    small_launch<small_backward<BFloat16, Width::wide>, small_backward<Float16, Width::wide>>(launch, grid, job);
 }
 }  // namespace fovea::cuda

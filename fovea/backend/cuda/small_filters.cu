@@ -319,6 +319,6 @@ int filter_block_bytes(const FilterStage& stage) { return std::max(stage.bytes, 
 int matrix_block_bytes() { return 2 * images_at_once * matrix_pitch; }
 
 void run_small_filters(const FilterJob& job, const SmallLaunch& launch) {
-  small_launch<small_filters<BFloat16>, small_filters<Float16>>(launch, {job.blocks, filter_threads, job.bytes}, Dependent::yes, job);
+  small_launch<small_filters<BFloat16>, small_filters<Float16>>(launch, {job.blocks, filter_threads, job.bytes}, job);
 }
 }  // namespace fovea::cuda

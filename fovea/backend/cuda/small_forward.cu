@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(image_threads, least_blocks(width)) small_forw
   const int step = static_cast<int>(gridDim.x) * job.teams;
   int image = static_cast<int>(blockIdx.x) * job.teams + team.barrier - 1;  // every team has at least one
   for (int i = 0; i < job.stages; ++i) copy_async(job.stage[i].stage.filter, job.stage[i].w, shared + job.stage[i].filters_at, block);
-  // The filters were written before the kernel that prepares the data could start: only its images are waited for.
+  // The filters were written before the kernel that prepares the data let this one start: only its images are waited for.
   wait_for_kernel_before();
   let_next_kernel_start();
   load_image(image, 0);
@@ -232,11 +232,10 @@ __global__ void __launch_bounds__(image_threads, least_blocks(width)) small_forw
 }  // namespace
 
 void run_small_forward(const ForwardJob& job, const SmallLaunch& launch) {
-  const SmallGrid grid = {std::min(launch.device.multiprocessors * blocks_at_once(job.width), job.images / job.teams), image_threads,
-                          job.bytes};
+  const Grid grid = {std::min(launch.device.multiprocessors * blocks_at_once(job.width), job.images / job.teams), image_threads, job.bytes};
   if (job.width == Width::narrow)
-    small_launch<small_forward<BFloat16, Width::narrow>, small_forward<Float16, Width::narrow>>(launch, grid, Dependent::yes, job);
+    small_launch<small_forward<BFloat16, Width::narrow>, small_forward<Float16, Width::narrow>>(launch, grid, job);
   else
-    small_launch<small_forward<BFloat16, Width::wide>, small_forward<Float16, Width::wide>>(launch, grid, Dependent::yes, job);
+    small_launch<small_forward<BFloat16, Width::wide>, small_forward<Float16, Width::wide>>(launch, grid, job);
 }
 }  // namespace fovea::cuda

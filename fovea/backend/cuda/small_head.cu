@@ -186,6 +186,6 @@ __global__ void __launch_bounds__(image_threads) small_head(const __grid_constan
 
 void run_small_head(const HeadJob& job, const SmallLaunch& launch) {
   const int blocks = (job.images + head_images - 1) / head_images;
-  small_launch<small_head<BFloat16>, small_head<Float16>>(launch, {blocks, image_threads, job.bytes}, Dependent::yes, job);
+  small_launch<small_head<BFloat16>, small_head<Float16>>(launch, {blocks, image_threads, job.bytes}, job);
 }
 }  // namespace fovea::cuda

@@ -168,13 +168,9 @@ struct SumJob {
   Metrics* metrics;
 };
 
-// Whether a kernel may start before the one in front of it has ended.
-enum class Dependent : uint8_t { no, yes };
-
 struct SmallDevice {
   int multiprocessors = 0;
   int shared_bytes = 0;  // of a block; 0 where the kernels were not compiled for such a GPU as they need
-  Dependent launches = Dependent::no;
 };
 struct SmallLaunch {
   Stream* stream;

@@ -58,6 +58,7 @@ __device__ void add_parts_of(const SumStage& job, float* sums) {
 __global__ void __launch_bounds__(filter_threads) small_sums(const __grid_constant__ SumJob job) {
   __shared__ Tally tallies[filter_threads];
   wait_for_kernel_before();
+  let_next_kernel_start();
   if (blockIdx.x == gridDim.x - 1) {
     add_score(job, tallies);
     return;
@@ -70,7 +71,7 @@ __global__ void __launch_bounds__(filter_threads) small_sums(const __grid_consta
 }  // namespace
 
 SmallDevice this_small_device() {
-  constexpr int with_products = 80, with_dependent_launches = 90;  // compute capabilities, without the point
+  constexpr int with_products = 80;  // compute capability, without the point
   cudaFuncAttributes compiled;
   check_cuda(cudaFuncGetAttributes(&compiled, small_sums), "cudaFuncGetAttributes");
   SmallDevice found;
@@ -79,12 +80,11 @@ SmallDevice this_small_device() {
   check_cuda(cudaGetDevice(&device), "cudaGetDevice");
   check_cuda(cudaDeviceGetAttribute(&found.multiprocessors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
   check_cuda(cudaDeviceGetAttribute(&found.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
-  if (compiled.ptxVersion >= with_dependent_launches) found.launches = Dependent::yes;
   return found;
 }
 
 void run_small_sums(const SumJob& job, const SmallLaunch& launch) {
-  small_launch<small_sums, small_sums>(launch, {job.blocks, filter_threads, 0}, Dependent::yes, job);
+  small_launch<small_sums, small_sums>(launch, {job.blocks, filter_threads, 0}, job);
 }
 
 }  // namespace fovea::cuda

@@ -1,7 +1,10 @@
-// The optimisers: all parameters in one launch, or nothing where a loss or a gradient is not finite.
+// The optimisers: all parameters in one launch, or nothing where a loss or a gradient is not finite. Every kernel may start early, and what
+// it can read or work out before the one in front of it has ended it does then: what only an update before this one wrote.
 #include <span>
 
 #include "fovea/backend/cuda/backend.h"
+#include "fovea/backend/cuda/dependent.cuh"
+#include "fovea/backend/cuda/dependent_launch.h"
 #include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
 #include "fovea/backend/loss_scale.h"
@@ -21,8 +24,11 @@ struct Chunk {
   void* working;  // its copy in 16 bits; nullptr: none
   int elements;
   float decay, rate_scale;
+};
 
-  __device__ float gradient(float clip, int i) const { return dw[i] * clip; }
+// One element of a chunk.
+struct Element {
+  float w, m, v;
 };
 
 // By which every gradient is scaled.
@@ -30,6 +36,13 @@ struct Clip {
   const float* norm;  // nullptr: by 1
   float largest;
   __device__ float factor() const { return norm == nullptr ? 1 : fminf(1, largest / (*norm + 1e-6f)); }
+};
+
+// What all elements of an update share, worked out by one thread: the powers of a step take it a microsecond.
+struct Shared {
+  double correction1, correction2;  // 1 - beta^t of Adam
+  float learning_rate;
+  uint32_t step, counted_step;  // of the control; without those that an overflow left out
 };
 
 struct SgdRule {
@@ -44,18 +57,16 @@ struct SgdRule {
   struct Step {
     float rate, clip;
   };
-  __device__ Step step(const StepControl& control, float rate_scale, float clip) const {
-    return {control.learning_rate * rate_scale, clip};
-  }
-  __device__ void apply(const Step& step, const Chunk& chunk, int i) const {
-    const float w = chunk.w[i], g = fmaf(chunk.decay, w, chunk.gradient(step.clip, i));
+  __device__ void correct(Shared&) const {}
+  __device__ Step step(const Shared& shared, float rate_scale, float clip) const { return {shared.learning_rate * rate_scale, clip}; }
+  __device__ void apply(const Step& step, const Chunk& chunk, float dw, Element& element) const {
+    const float w = element.w, g = fmaf(chunk.decay, w, dw * step.clip);
     float change = g;
     if (chunk.m != nullptr) {
-      const float m = fmaf(momentum, chunk.m[i], g);
-      chunk.m[i] = m;
-      change = fmaf(direct, g, through * m);
+      element.m = fmaf(momentum, element.m, g);
+      change = fmaf(direct, g, through * element.m);
     }
-    chunk.w[i] = fmaf(-step.rate, change, w);
+    element.w = fmaf(-step.rate, change, w);
   }
 };
 
@@ -76,26 +87,28 @@ struct AdamRule {
     float rate, correction2;  // the rate with the correction of the first moment
     float plain_rate, clip;
   };
-  __device__ Step step(const StepControl& control, float rate_scale, float clip) const {
-    const double t = static_cast<double>(control.step) + 1;
-    const double rate = static_cast<double>(control.learning_rate) * static_cast<double>(rate_scale);
-    return {static_cast<float>(rate / (1 - pow(static_cast<double>(beta1), t))),
-            static_cast<float>(1 / (1 - pow(static_cast<double>(beta2), t))), static_cast<float>(rate), clip};
+  __device__ void correct(Shared& shared) const {
+    const double t = static_cast<double>(shared.counted_step) + 1;
+    shared.correction1 = 1 - pow(static_cast<double>(beta1), t);
+    shared.correction2 = 1 - pow(static_cast<double>(beta2), t);
   }
-  __device__ void apply(const Step& step, const Chunk& chunk, int i) const {
-    float w = chunk.w[i], g = chunk.gradient(step.clip, i);
+  __device__ Step step(const Shared& shared, float rate_scale, float clip) const {
+    const double rate = static_cast<double>(shared.learning_rate) * static_cast<double>(rate_scale);
+    return {static_cast<float>(rate / shared.correction1), static_cast<float>(1 / shared.correction2), static_cast<float>(rate), clip};
+  }
+  __device__ void apply(const Step& step, const Chunk& chunk, float dw, Element& element) const {
+    float w = element.w, g = dw * step.clip;
     if (decoupled)
       w = fmaf(-step.plain_rate * chunk.decay, w, w);
     else
       g = fmaf(chunk.decay, w, g);
-    const float m = fmaf(beta1, chunk.m[i], rest1 * g);
-    const float v = fmaf(beta2, chunk.v[i], rest2 * g * g);
-    chunk.m[i] = m;
-    chunk.v[i] = v;
-    chunk.w[i] = w - step.rate * m / (sqrtf(v * step.correction2) + epsilon);
+    element.m = fmaf(beta1, element.m, rest1 * g);
+    element.v = fmaf(beta2, element.v, rest2 * g * g);
+    element.w = w - step.rate * element.m / (sqrtf(element.v * step.correction2) + epsilon);
   }
 };
 
+// The squares are the first moment of the operator, the momentum its second.
 struct RmsPropRule {
   float alpha, rest, epsilon, momentum;
 
@@ -105,45 +118,60 @@ struct RmsPropRule {
   struct Step {
     float rate, clip;
   };
-  __device__ Step step(const StepControl& control, float rate_scale, float clip) const {
-    return {control.learning_rate * rate_scale, clip};
-  }
-  __device__ void apply(const Step& step, const Chunk& chunk, int i) const {
-    float *const squares = chunk.m, *const moments = chunk.v;
-    const float w = chunk.w[i], g = fmaf(chunk.decay, w, chunk.gradient(step.clip, i));
-    const float v = fmaf(alpha, squares[i], rest * g * g);
-    squares[i] = v;
-    float change = g / (sqrtf(v) + epsilon);
-    if (moments != nullptr) {
-      change = fmaf(momentum, moments[i], change);
-      moments[i] = change;
+  __device__ void correct(Shared&) const {}
+  __device__ Step step(const Shared& shared, float rate_scale, float clip) const { return {shared.learning_rate * rate_scale, clip}; }
+  __device__ void apply(const Step& step, const Chunk& chunk, float dw, Element& element) const {
+    const float w = element.w, g = fmaf(chunk.decay, w, dw * step.clip);
+    element.m = fmaf(alpha, element.m, rest * g * g);
+    float change = g / (sqrtf(element.m) + epsilon);
+    if (chunk.v != nullptr) {
+      change = fmaf(momentum, element.v, change);
+      element.v = change;
     }
-    chunk.w[i] = fmaf(-step.rate, change, w);
+    element.w = fmaf(-step.rate, change, w);
   }
 };
 
 // What every rule does beside its own step.
 struct Frame {
   const Chunk* chunks;
-  const StepControl* control;
+  StepControl* control;
   Metrics* metrics;
   LossScale* loss_scale;  // nullptr: none
+  Shared* shared;
   Clip clip;
   float ema_decay;
-  DType working;  // of the working copies
+  DType working;    // of the working copies
+  uint64_t images;  // by which the control is moved on; 0: it stays
 
   __device__ bool changes_nothing() const { return metrics->non_finite > 0 || (loss_scale != nullptr && loss_scale->overflow != 0); }
-  __device__ StepControl counted() const {
-    StepControl counted = *control;
-    counted.step = counted_steps(*control, loss_scale);
-    return counted;
-  }
   __device__ float factor() const { return loss_scale == nullptr ? clip.factor() : clip.factor() / loss_scale->scale; }
 };
 
-// A gradient that is not finite raises the flag before anything moves.
-__global__ void __launch_bounds__(block_threads) check_gradients(Frame frame) {
+// Behind this nothing reads the control of this step any more; the kernel that checks the gradients is the last one that needs nothing of
+// it.
+__device__ void move_on(const Frame& frame) {
+  if (frame.images == 0) return;
+  frame.control->position += frame.images;
+  ++frame.control->step;
+}
+
+// A gradient that is not finite raises the flag before anything moves. What the update shares is worked out meanwhile.
+template <class Rule>
+__global__ void __launch_bounds__(block_threads) check_gradients(Rule rule, Frame frame) {
   const Chunk chunk = frame.chunks[blockIdx.x];
+  const bool is_first = blockIdx.x == 0 && threadIdx.x == 0;
+  if (is_first) {
+    Shared shared;
+    shared.learning_rate = __ldcg(&frame.control->learning_rate);
+    shared.step = __ldcg(&frame.control->step);
+    shared.counted_step = shared.step - (frame.loss_scale == nullptr ? 0 : __ldcg(&frame.loss_scale->left_out));
+    rule.correct(shared);
+    *frame.shared = shared;
+  }
+  wait_for_kernel_before();
+  let_next_kernel_start();
+  if (is_first) move_on(frame);
   int bad = 0;
 #pragma unroll
   for (int i = static_cast<int>(threadIdx.x); i < chunk_elements; i += block_threads)
@@ -156,37 +184,61 @@ __global__ void __launch_bounds__(block_threads) check_gradients(Frame frame) {
     atomicMax(reinterpret_cast<unsigned long long*>(&frame.metrics->non_finite), 1ull);  // it is a flag: how many blocks does not matter
 }
 
-__device__ void write_working_copy(const Frame& frame, const Chunk& chunk, int i) {
+__device__ void write_working_copy(const Frame& frame, const Chunk& chunk, int i, float w) {
   if (chunk.working == nullptr) return;
   if (frame.working == DType::bf16)
-    static_cast<BFloat16*>(chunk.working)[i] = narrowed<BFloat16>(chunk.w[i]);
+    static_cast<BFloat16*>(chunk.working)[i] = narrowed<BFloat16>(w);
   else if (frame.working == DType::fp16)
-    static_cast<Float16*>(chunk.working)[i] = narrowed<Float16>(chunk.w[i]);
+    static_cast<Float16*>(chunk.working)[i] = narrowed<Float16>(w);
   else
-    static_cast<float*>(chunk.working)[i] = chunk.w[i];
+    static_cast<float*>(chunk.working)[i] = w;
 }
 
 template <class Rule>
 __global__ void __launch_bounds__(block_threads) update(Rule rule, Frame frame) {
+  constexpr int of_thread = chunk_elements / block_threads;
+  const Chunk chunk = frame.chunks[blockIdx.x];
+  const int first = static_cast<int>(threadIdx.x);
+  Element elements[of_thread] = {};
+#pragma unroll
+  for (int j = 0; j < of_thread; ++j) {  // past the L1 cache, which may hold what stood there before the update in front of this one
+    const int i = first + j * block_threads;
+    if (i >= chunk.elements) continue;
+    elements[j].w = __ldcg(chunk.w + i);
+    if (chunk.m != nullptr) elements[j].m = __ldcg(chunk.m + i);
+    if (chunk.v != nullptr) elements[j].v = __ldcg(chunk.v + i);
+  }
+  wait_for_kernel_before();
+  let_next_kernel_start();
   if (frame.changes_nothing()) {
     if (frame.metrics->non_finite > 0 && blockIdx.x == 0 && threadIdx.x == 0 && frame.metrics->left_out == 0)
-      frame.metrics->left_out = frame.control->step + 1ull;
+      frame.metrics->left_out = frame.shared->step + 1ull;
     return;
   }
-  __shared__ typename Rule::Step step;  // the powers of a step are the same for all: one thread takes them
-  const Chunk chunk = frame.chunks[blockIdx.x];
-  if (threadIdx.x == 0) step = rule.step(frame.counted(), chunk.rate_scale, frame.factor());
+  __shared__ typename Rule::Step step;
+  if (threadIdx.x == 0) step = rule.step(*frame.shared, chunk.rate_scale, frame.factor());
+  float dw[of_thread] = {};
+#pragma unroll
+  for (int j = 0; j < of_thread; ++j)
+    if (const int i = first + j * block_threads; i < chunk.elements) dw[j] = chunk.dw[i];
   __syncthreads();
 #pragma unroll
-  for (int i = static_cast<int>(threadIdx.x); i < chunk_elements; i += block_threads)
-    if (i < chunk.elements) {
-      rule.apply(step, chunk, i);
-      write_working_copy(frame, chunk, i);
-    }
+  for (int j = 0; j < of_thread; ++j) {
+    const int i = first + j * block_threads;
+    if (i >= chunk.elements) continue;
+    Element& element = elements[j];
+    rule.apply(step, chunk, dw[j], element);
+    chunk.w[i] = element.w;
+    if (chunk.m != nullptr) chunk.m[i] = element.m;
+    if (chunk.v != nullptr) chunk.v[i] = element.v;
+    write_working_copy(frame, chunk, i, element.w);
+  }
   if (chunk.average == nullptr) return;
-  const float steps = static_cast<float>(frame.counted().step), decay = fminf(frame.ema_decay, (1 + steps) / (10 + steps));
-  for (int i = static_cast<int>(threadIdx.x); i < chunk.elements; i += block_threads)
-    chunk.average[i] = fmaf(decay, chunk.average[i], (1 - decay) * chunk.w[i]);
+  const float steps = static_cast<float>(frame.shared->counted_step), decay = fminf(frame.ema_decay, (1 + steps) / (10 + steps));
+#pragma unroll
+  for (int j = 0; j < of_thread; ++j)
+    if (const int i = first + j * block_threads; i < chunk.elements)
+      chunk.average[i] = fmaf(decay, chunk.average[i], (1 - decay) * elements[j].w);
 }
 
 // The statistics of one batch norm, from those of one micro-batch; the micro-batches of a norm follow each other.
@@ -200,6 +252,8 @@ struct Norm {
 };
 
 __global__ void __launch_bounds__(block_threads) move_running(const Norm* norms, const Statistics* statistics, Frame frame) {
+  wait_for_kernel_before();
+  let_next_kernel_start();
   if (frame.changes_nothing()) return;
   const Norm norm = norms[blockIdx.x];
   for (int i = norm.first; i < norm.first + norm.count; ++i) {
@@ -213,11 +267,13 @@ __global__ void __launch_bounds__(block_threads) move_running(const Norm* norms,
 }
 
 __global__ void follow_loss_scale(Frame frame) {
+  wait_for_kernel_before();
+  let_next_kernel_start();
   if (frame.metrics->non_finite > 0) {
     frame.loss_scale->overflow = 0;
   } else if (!follow_gradients(*frame.loss_scale)) {
     frame.metrics->non_finite = 1;
-    frame.metrics->left_out = frame.control->step + 1ull;
+    frame.metrics->left_out = frame.shared->step + 1ull;
   }
 }
 
@@ -233,45 +289,48 @@ class UpdateKernel final : public Kernel {
 
   void bind(Buffers buffers, void*) override {
     const std::vector<Chunk> chunks = chunks_of(buffers);
-    chunk_count_ = static_cast<unsigned>(chunks.size());
+    chunk_count_ = static_cast<int>(chunks.size());
     chunks_ = table_of(chunks);
     make_norms(buffers);
     frame_ = {
         .chunks = static_cast<const Chunk*>(chunks_->data()),
-        .control = input_of<StepControl>(buffers, 0),
+        .control = static_cast<StepControl*>(buffers.in[0].data),
         .metrics = static_cast<Metrics*>(buffers.in[1].data),
         .loss_scale = op_.scaling == Scaling::dynamic ? static_cast<LossScale*>(buffers.out[places_of(op_).loss_scale].data) : nullptr,
+        .shared = static_cast<Shared*>(shared_.data()),
         .clip = {op_.clip_norm > 0 ? input(buffers, places_of(op_).norm) : nullptr, op_.clip_norm},
         .ema_decay = op_.ema_decay,
-        .working = op_.types.x};
+        .working = op_.types.x,
+        .images = static_cast<uint64_t>(op_.images)};
   }
 
   void run(Stream& stream) override {
     if (chunk_count_ > 0) {
-      check_gradients<<<chunk_count_, block_threads, 0, handle_of(stream)>>>(frame_);
-      check_launch("check_gradients");
       if (const Sgd* sgd = std::get_if<Sgd>(&op_.rule)) launch(SgdRule(*sgd), stream);
       if (const Adam* adam = std::get_if<Adam>(&op_.rule)) launch(AdamRule(*adam), stream);
       if (const AdamW* adam_w = std::get_if<AdamW>(&op_.rule)) launch(AdamRule(*adam_w), stream);
       if (const RmsProp* rms_prop = std::get_if<RmsProp>(&op_.rule)) launch(RmsPropRule(*rms_prop), stream);
     }
     if (!op_.running.empty()) launch_move_running(stream);
-    if (frame_.loss_scale == nullptr) return;
-    follow_loss_scale<<<1, 1, 0, handle_of(stream)>>>(frame_);
-    check_launch("follow_loss_scale");
+    if (frame_.loss_scale != nullptr) launch_dependent("follow_loss_scale", follow_loss_scale, {}, stream, frame_);
   }
 
  private:
   void launch_move_running(Stream& stream) {
-    move_running<<<static_cast<unsigned>(op_.running.size()), block_threads, 0, handle_of(stream)>>>(
-        static_cast<const Norm*>(norms_->data()), static_cast<const Statistics*>(statistics_->data()), frame_);
-    check_launch("move_running");
+    launch_dependent("move_running", move_running, {static_cast<int>(op_.running.size()), block_threads}, stream,
+                     static_cast<const Norm*>(norms_->data()), static_cast<const Statistics*>(statistics_->data()), frame_);
   }
 
   template <class Rule>
   void launch(const Rule& rule, Stream& stream) {
-    update<<<chunk_count_, block_threads, 0, handle_of(stream)>>>(rule, frame_);
-    check_launch("update");
+    const Grid grid = {chunk_count_, block_threads};
+    if (op_.images > 0) {  // of a training step: others stand between it and the update before
+      launch_dependent("check_gradients", check_gradients<Rule>, grid, stream, rule, frame_);
+    } else {
+      check_gradients<<<static_cast<unsigned>(grid.blocks), block_threads, 0, handle_of(stream)>>>(rule, frame_);
+      check_launch("check_gradients");
+    }
+    launch_dependent("update", update<Rule>, grid, stream, rule, frame_);
   }
 
   std::vector<Chunk> chunks_of(const Buffers& buffers) const {
@@ -316,7 +375,8 @@ class UpdateKernel final : public Kernel {
 
   Update op_;
   std::unique_ptr<DeviceTable> chunks_, norms_, statistics_;
-  unsigned chunk_count_ = 0;
+  DeviceTable shared_{std::as_bytes(std::span<const Shared, 1>({Shared()}))};
+  int chunk_count_ = 0;
   Frame frame_{};
 };
 

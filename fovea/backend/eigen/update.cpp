@@ -220,8 +220,9 @@ KernelPtr EigenBackend::make(const Update& op, const Limits& limits) {
   if (!in_float(op.types)) return ReferenceBackend::make(op, limits);
   return kernel("loops", op, [](const Update& o, const Buffers& buffers, void* workspace) {
     const Range all = {0, units_of(o).count};
-    if (may_update(gradients_of(o, all, buffers), buffers.in[0].as_struct<StepControl>(), buffers.in[1].as_struct<Metrics>()))
-      run_part(o, all, buffers, workspace);
+    StepControl& control = buffers.in[0].as_struct<StepControl>();
+    if (may_update(gradients_of(o, all, buffers), control, buffers.in[1].as_struct<Metrics>())) run_part(o, all, buffers, workspace);
+    move_on(o, control);
   });
 }
 KernelPtr EigenBackend::make(const GradientNorm& op, const Limits& limits) {

@@ -26,8 +26,10 @@ void update(const Update& op, const Split& split, const Run& run) {
     if (eigen::gradients_of(op, split.range(range), run.buffers) == Gradients::non_finite) gradients = Gradients::non_finite;
   });
   const Buffers& buffers = run.buffers;
-  if (!may_update(gradients, buffers.in[0].as_struct<StepControl>(), buffers.in[1].as_struct<Metrics>())) return;
-  parallel_for(run.threads, split.ranges(), [&](int64_t range) { eigen::run_part(op, split.range(range), buffers, nullptr); });
+  StepControl& control = buffers.in[0].as_struct<StepControl>();
+  if (may_update(gradients, control, buffers.in[1].as_struct<Metrics>()))
+    parallel_for(run.threads, split.ranges(), [&](int64_t range) { eigen::run_part(op, split.range(range), buffers, nullptr); });
+  move_on(op, control);
 }
 
 }  // namespace

@@ -121,7 +121,7 @@ Gradients gradients_of(const Update& op, const Buffers& buffers) {
 }
 
 template <class T>
-void update(const Update& op, const Buffers& buffers, void*) {
+void apply(const Update& op, const Buffers& buffers) {
   const StepControl& control = buffers.in[0].as_struct<StepControl>();
   const UpdatePlaces places = places_of(op);
   LossScale* loss_scale = op.scaling == Scaling::dynamic ? &buffers.out[places.loss_scale].as_struct<LossScale>() : nullptr;
@@ -153,6 +153,12 @@ void update(const Update& op, const Buffers& buffers, void*) {
   move_running<T>(op, buffers);
   write_working_copies(op, buffers);
   if (loss_scale != nullptr) follow_gradients(*loss_scale);
+}
+
+template <class T>
+void update(const Update& op, const Buffers& buffers, void*) {
+  apply<T>(op, buffers);
+  move_on(op, buffers.in[0].as_struct<StepControl>());
 }
 
 template <class T>
