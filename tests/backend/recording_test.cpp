@@ -63,7 +63,7 @@ TEST_P(RecordingTest, ReplaysWithWhatTheMemoryHoldsThen) {
 TEST_P(RecordingTest, WhatIsUploadedMayBeOverwrittenAtOnce) {
   constexpr size_t small = 1000, kept_bytes = 4096, floats = kept_bytes / sizeof(float);  // more uploads than are under way at once
   const std::unique_ptr<Memory> work = device().allocate(size_t{64} << 20), x = device().allocate(small * sizeof(float)),
-                                y = device().allocate(4 * (floats + 1) * sizeof(float));
+                                y = device().allocate(3 * floats * sizeof(float));
   for (int i = 0; i < (is_on_gpu(GetParam()) ? 100 : 1); ++i)
     device().fill(work->data(), std::byte{1}, work->bytes(), *stream_);  // the device is behind
   float value = 0;

@@ -137,12 +137,13 @@ stage "plan: what is computed again" in_shards 2 plan_tests '*Recompute*cuda*'
 stage "train: golden losses, spread, claims" in_shards 2 train_tests '*WholeStep*cuda*:Backends.*:*SmallNet*'
 stage "train: NaN and infinity" in_shards 2 train_tests '*NonFiniteValues*cuda*'
 stage "train: precisions" in_shards 2 train_tests '*PrecisionTest*cuda*'
+stage "train: several steps at once" in_shards 2 train_tests '*StepsAtOnce*cuda*:*TrainingInGroups*cuda'
 for backend in "${backends[@]}"; do
   if [ "$backend" = cudnn ]; then
     stage "cudnn: choices, table and random shapes" in_shards 6 backend_tests '*cudnn*:*CudnnBackend*'
     stage "cudnn: where its libraries are" in_shards 1 backend_tests '*CudnnModule*:*OnlyWhoAsksForCudnn*'
     stage "cudnn: what is computed again" in_shards 2 plan_tests '*Recompute*cudnn*'
-    stage "cudnn: golden losses, spread, claims" in_shards 8 train_tests '*WholeStep*cudnn*:*NonFiniteValues*cudnn*:*PrecisionTest*cudnn*'
+    stage "cudnn: golden losses, spread, claims" in_shards 8 train_tests '*WholeStep*cudnn*:*NonFiniteValues*cudnn*:*PrecisionTest*cudnn*:*StepsAtOnce*cudnn*:*TrainingInGroups*cudnn'
   fi
   for precision in fp32 tf32 bf16 fp16; do
     stage "$backend: five runs in $precision, the same bits" same_bits "$backend" "$precision"
