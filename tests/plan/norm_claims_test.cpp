@@ -58,6 +58,31 @@ layers = [
 ]
 )";
 
+// Ends of branches that are wider than what they are made of, and whose sizes are no multiples of a tile.
+constexpr const char* necks = R"(name = "necks"
+input = [14, 14, 3]
+init = "kaiming_normal"
+layers = [
+  { conv2d = 32, kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { block = "neck", name = "both", channels = 32, project = true },
+  { block = "neck", name = "same", channels = 32 },
+  { block = "neck", name = "wide", channels = 40, project = true },
+  { conv2d = 16, kernel = 1, batch_norm = true, activation = "relu" },
+  { global_avg_pool = true },
+  { linear = 4 },
+]
+
+[block.neck]
+arguments = ["channels"]
+defaults = { project = false }
+layers = [
+  { conv2d = "$channels", kernel = 3, padding = 1, batch_norm = true, activation = "relu" },
+  { conv2d = "4 * $channels", kernel = 1, batch_norm = true },
+  { conv2d = "4 * $channels", kernel = 1, batch_norm = true, from = "input", name = "around", when = "$project" },
+  { add = ["conv2", "around"], activation = "relu" },
+]
+)";
+
 class NormClaims : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -121,6 +146,45 @@ TEST_P(NormClaims, TakeTheFirstConvolutionWithItsMoments) {
   use(stem_without_pool, 150);
   const test::Training alone = training(Claims::on);
   EXPECT_EQ(count(alone.session.plan(0), is("conv2d+batch_norm+relu")), on_tensor_cores ? 1 : 0);
+}
+
+TEST_P(NormClaims, KeepNoWideEndOfABranch) {
+  const bool on_tensor_cores = job_.precision.has_working_copies();
+  use(necks, 24);
+  const test::Training with = training(Claims::on), without = training(Claims::off);
+  const Plan& plan = with.session.plan(0);
+  std::vector<std::string> forward, backward;
+  for (const Step& step : plan.steps()) {
+    if (step.what.find("conv2d twice") == std::string::npos) continue;
+    const std::span<const graph::Node> nodes = std::span(plan.graph().nodes).subspan(step.first_node, step.nodes);
+    const bool is_backward = step.what.ends_with("backward");
+    (is_backward ? backward : forward).push_back(step.what);
+    const graph::ValueId x = is_backward ? nodes[0].in[0] : nodes[0].out[0];
+    EXPECT_EQ(plan.placement(x).where, Placement::Where::nowhere) << step.name;
+    if (step.what.starts_with("two")) {
+      EXPECT_EQ(plan.placement(nodes[2].out[0]).where, Placement::Where::nowhere) << step.name;
+    }
+  }
+  const std::vector<std::string> wide = {"two conv2d twice+batch_norm+add+relu", "conv2d twice+batch_norm+add+relu",
+                                         "conv2d twice+conv2d+batch_norm+add+relu"};
+  EXPECT_EQ(forward, on_tensor_cores ? wide : std::vector<std::string>());
+  EXPECT_EQ(backward, std::vector<std::string>(on_tensor_cores ? 4 : 0, "conv2d twice+batch_norm_backward"));
+  const Plan& evaluation = with.session.plan(1);
+  EXPECT_EQ(count(evaluation, [](const Step& step) { return step.what.starts_with("conv2d twice"); }), 0);
+}
+
+TEST_P(NormClaims, GiveTheResultsOfTheirPartsFromWideEndsOn) {
+  use(necks, 24);
+  expect_results_of_parts();
+  use(necks, 1);  // less than a tile
+  expect_results_of_parts();
+}
+
+TEST_P(NormClaims, GiveTheSameBitsAgainFromWideEndsOn) {
+  use(necks, 24);
+  test::Training once = training(Claims::on), again = training(Claims::on);
+  EXPECT_EQ(once.steps(4), again.steps(4));
+  EXPECT_EQ(once.weights(), again.weights());
 }
 
 TEST_P(NormClaims, GiveTheResultsOfTheirParts) { expect_results_of_parts(); }

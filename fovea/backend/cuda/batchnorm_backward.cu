@@ -278,6 +278,18 @@ KernelPtr Kernels::make(const BatchNormBackward& op, const Limits&) {
   });
 }
 
+void launch_merge_gradients(const BatchNormBackward& op, const Deal& deal, const Normal& normal, std::span<const Tensor> out,
+                            const float* parts, float* totals, const Launch& launch) {
+  const NormGrid grid{.deal = deal, .c = static_cast<int>(op.c)};
+  const Sources<1, float> sources = {{normal}, {}};
+  const Destinations<1, float> to = {{outgoing<float>(op, out.first(3))}};
+  with_merging_width(grid.c, [&](auto width) {
+    merge_gradients<width>
+        <<<blocks_of_each(grid.c, merging_channels), merging_threads, 0, launch.stream>>>(grid, sources, parts, to, totals);
+  });
+  check_launch("merge_gradients");
+}
+
 KernelPtr batch_norm_backward_with(const BatchNormBackward& op, const ActivationBackward& activation) {
   return backward_kernel(op, "", [activation]<class T>(T) {
     return [activation](const BatchNormBackward& o, const Buffers& buffers, const Launch& launch) {

@@ -69,6 +69,20 @@ KernelPtr batch_norm_backward_with_relu(const BatchNormBackward& op);
 // in: dy, x scale mean variance of each   out: dx dscale dshift of each
 KernelPtr two_batch_norms_backward(const BatchNormBackward& first, const BatchNormBackward& second);
 
+// A convolution of one pixel whose outputs, several times as wide as its inputs, are never in memory: they are computed again wherever the
+// norm behind it, or the norm's gradient, reads them. What is behind the norm is a sum with another branch, and perhaps relu.
+enum class SumBehind : uint8_t { nothing, relu };
+bool can_be_computed_again(const Conv2dForward& op);
+// in: x w scale shift, what is added   out: y mean variance
+KernelPtr norm_of_product(const NormedConv2d& own, SumBehind behind);
+// What is added is the norm of the end of another branch; nullptr where its convolution does not leave the moments.
+// in: x w scale shift of each   out: y, mean variance, mean variance and what is normalised of the branch
+KernelPtr norm_of_product_and_branch(const NormedConv2d& own, const NormedConv2d& branch, SumBehind behind);
+// Both are computed again. in: x w scale shift of each   out: y, mean variance of each
+KernelPtr norms_of_products(const NormedConv2d& first, const NormedConv2d& second, SumBehind behind);
+// in: x w of the convolution, dy scale mean variance   out: dx dscale dshift
+KernelPtr norm_of_product_backward(const Conv2dForward& conv2d, const BatchNormBackward& op);
+
 // Loss, Metrics and gradient of a batch. in: x t [LossScale]   out: Metrics dx
 KernelPtr scored_loss(const SoftmaxCrossEntropyBackward& op);
 KernelPtr scored_loss(const BinaryCrossEntropyBackward& op);

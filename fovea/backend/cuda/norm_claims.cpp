@@ -1,6 +1,7 @@
 // The runs of nodes around a batch norm that are one step: the convolution in front of it, the sum and the activation behind it, and the
 // gradients of these.
 #include <algorithm>
+#include <array>
 
 #include "fovea/backend/cuda/claims.h"
 #include "fovea/backend/cuda/neighbours.h"
@@ -53,6 +54,49 @@ std::optional<Claim> norm_with_tail(const Neighbours& around) {
   return std::move(claim);
 }
 
+const Node* writer_of(const graph::Graph& graph, ValueId id) {
+  const auto found = std::find_if(graph.nodes.begin(), graph.nodes.end(),
+                                  [id](const Node& node) { return std::find(node.out.begin(), node.out.end(), id) != node.out.end(); });
+  return found == graph.nodes.end() ? nullptr : &*found;
+}
+
+template <class Op>
+const Node* reader_of(const graph::Graph& graph, ValueId id) {
+  for (const Node& node : graph.nodes)
+    if (std::holds_alternative<Op>(node.op) && std::find(node.in.begin(), node.in.end(), id) != node.in.end()) return &node;
+  return nullptr;
+}
+
+// The convolution behind x, if x had better be computed anew for each of those who read it: a norm that ends in a sum, and the gradient of
+// that norm. Both go by this, and who else would read x does not take it.
+const Node* computed_again(const Neighbours& around, ValueId x) {
+  const Node* conv2d = writer_of(around.graph, x);
+  if (conv2d == nullptr || !std::holds_alternative<Conv2dForward>(conv2d->op) || around.uses[static_cast<size_t>(x)] != 2) return nullptr;
+  const Node *norm = reader_of<BatchNormForward>(around.graph, x), *gradient = reader_of<BatchNormBackward>(around.graph, x);
+  if (norm == nullptr || gradient == nullptr || gradient->in[0] != x || std::get<BatchNormBackward>(gradient->op).into == Into::add ||
+      !is_read_once(around, norm->out[0]) || reader_of<Add>(around.graph, norm->out[0]) == nullptr)
+    return nullptr;
+  return can_be_computed_again(std::get<Conv2dForward>(conv2d->op)) ? conv2d : nullptr;
+}
+
+SumBehind sum_behind(const NormTail& tail) { return tail.activation ? SumBehind::relu : SumBehind::nothing; }
+
+// conv2d batch_norm add [relu]
+std::optional<Claim> norm_of_what_is_computed_again(const Neighbours& around) {
+  const Conv2dForward* conv2d = at<Conv2dForward>(around, 0);
+  const BatchNormForward* norm = at<BatchNormForward>(around, 1);
+  if (conv2d == nullptr || norm == nullptr || around.nodes[1].in[0] != around.nodes[0].out[0] ||
+      computed_again(around, around.nodes[0].out[0]) == nullptr)
+    return std::nullopt;
+  auto [claim, tail] = norm_run(around, 1);
+  if (!tail.adds || (tail.activation && *tail.activation != Activation::relu)) return std::nullopt;
+  claim.kernel = norm_of_product({*conv2d, *norm}, sum_behind(tail));
+  claim.name = "conv2d twice+" + claim.name;
+  claim.in.erase(claim.in.begin());
+  claim.in.insert(claim.in.begin(), around.nodes[0].in.begin(), around.nodes[0].in.end());
+  return std::move(claim);
+}
+
 // conv2d batch_norm [add] [activation]
 std::optional<Claim> conv2d_with_norm(const Neighbours& around) {
   const Conv2dForward* conv2d = at<Conv2dForward>(around, 0);
@@ -89,12 +133,29 @@ std::optional<Claim> two_conv2d_with_norm(const Neighbours& around) {
     claim.name += "+" + std::string(name_of(*behind));
     claim.out[0] = nodes[claim.nodes++].out[0];
   }
-  claim.kernel = two_conv2d_with_batch_norm({*first, *first_norm}, {*second, *second_norm}, behind);
+  const NormedConv2d ends[] = {{*first, *first_norm}, {*second, *second_norm}};
+  const SumBehind behind_sum = behind ? SumBehind::relu : SumBehind::nothing;
+  const auto is_again = [&](size_t i) {
+    return (!behind || *behind == Activation::relu) && computed_again(around, nodes[i].out[0]) != nullptr;
+  };
+  std::array<size_t, 2> order = {0, 2};  // what is computed again first
+  if (!is_again(0) && is_again(2)) std::swap(order[0], order[1]);
+  if (is_again(order[1]))
+    claim.kernel = norms_of_products(ends[0], ends[1], behind_sum);
+  else if (is_again(order[0]))
+    claim.kernel = norm_of_product_and_branch(ends[order[0] / 2], ends[order[1] / 2], behind_sum);
+  else
+    claim.kernel = two_conv2d_with_batch_norm(ends[0], ends[1], behind);
+  if (is_again(order[1]))
+    claim.name = "two conv2d twice" + claim.name.substr(10);
+  else if (is_again(order[0]))
+    claim.name = "conv2d twice+" + claim.name.substr(4);
   if (claim.kernel == nullptr) return std::nullopt;
-  for (const size_t i : {0, 2}) {
+  for (const size_t i : order) {
     const Node &conv2d = nodes[i], &norm = nodes[i + 1];
     claim.in.insert(claim.in.end(), {conv2d.in[0], conv2d.in[1], norm.in[1], norm.in[2]});
-    claim.out.insert(claim.out.end(), {norm.out[1], norm.out[2], conv2d.out[0]});
+    claim.out.insert(claim.out.end(), {norm.out[1], norm.out[2]});
+    if (!is_again(i)) claim.out.push_back(conv2d.out[0]);
   }
   return claim;
 }
@@ -142,7 +203,7 @@ std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
   if (activation == nullptr || norm == nullptr || activation->into == Into::add) return std::nullopt;
   const Node &first = around.nodes[0], &second = around.nodes[1];
   const ValueId between = first.out[0];
-  if (second.in[1] != between || second.in[0] == between) return std::nullopt;
+  if (second.in[1] != between || second.in[0] == between || computed_again(around, second.in[0]) != nullptr) return std::nullopt;
   Claim claim{.nodes = 2,
               .name = std::string(name_of(activation->activation)) + "_backward+batch_norm_backward",
               .kernel = batch_norm_backward_with(*norm, *activation),
@@ -157,12 +218,26 @@ std::optional<Claim> activation_and_norm_backward(const Neighbours& around) {
   return claim;
 }
 
+// batch_norm_backward, with the convolution in the place of what it gives
+std::optional<Claim> norm_of_what_is_computed_again_backward(const Neighbours& around) {
+  const BatchNormBackward* norm = at<BatchNormBackward>(around, 0);
+  const Node* conv2d = norm == nullptr ? nullptr : computed_again(around, around.nodes[0].in[0]);
+  if (conv2d == nullptr) return std::nullopt;
+  const Node& node = around.nodes[0];
+  return Claim{.nodes = 1,
+               .name = "conv2d twice+batch_norm_backward",
+               .kernel = norm_of_product_backward(std::get<Conv2dForward>(conv2d->op), *norm),
+               .in = {conv2d->in[0], conv2d->in[1], node.in[1], node.in[2], node.in[3], node.in[4]},
+               .out = node.out};
+}
+
 // batch_norm_backward batch_norm_backward, of the ends of two branches that are summed up
 std::optional<Claim> two_norms_backward(const Neighbours& around) {
   const BatchNormBackward *one = at<BatchNormBackward>(around, 0), *other = at<BatchNormBackward>(around, 1);
   if (one == nullptr || other == nullptr) return std::nullopt;
   const Node &first = around.nodes[0], &second = around.nodes[1];
   const ValueId dy = first.in[1];
+  if (computed_again(around, first.in[0]) != nullptr || computed_again(around, second.in[0]) != nullptr) return std::nullopt;
   const bool is_shared = around.graph.storage_of(second.in[1]) == around.graph.storage_of(dy);
   if (!is_shared || one->rows != other->rows || one->c != other->c || first.out[0] == second.out[0]) return std::nullopt;
   Claim claim{.nodes = 2,
@@ -264,12 +339,14 @@ std::optional<Claim> data_gradient_with_relu(const Neighbours& around) {
 std::optional<Claim> norm_claim(const Neighbours& around) {
   if (std::optional<Claim> claim = two_conv2d_with_norm(around)) return claim;
   if (std::optional<Claim> claim = conv2d_with_norm_and_pool(around)) return claim;
+  if (std::optional<Claim> claim = norm_of_what_is_computed_again(around)) return claim;
   if (std::optional<Claim> claim = conv2d_with_norm(around)) return claim;
   if (std::optional<Claim> claim = norm_with_pool(around)) return claim;
   if (std::optional<Claim> claim = two_norms_with_sum(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormForward>(around)) return claim;
   if (std::optional<Claim> claim = norm_with_tail<BatchNormInference>(around)) return claim;
   if (std::optional<Claim> claim = activation_and_norm_backward(around)) return claim;
+  if (std::optional<Claim> claim = norm_of_what_is_computed_again_backward(around)) return claim;
   if (std::optional<Claim> claim = two_norms_backward(around)) return claim;
   return data_gradient_with_relu(around);
 }

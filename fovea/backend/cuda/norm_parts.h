@@ -1,6 +1,8 @@
 // Sums for each channel over parts of the rows, which wait to be merged: two for each, (parts, 2, c) in memory.
 #pragma once
 
+#include <span>
+
 #include "fovea/backend/cuda/kernel.h"
 #include "fovea/base/philox.h"
 
@@ -34,5 +36,10 @@ size_t bytes_of_moments(const BatchNormForward& op);
 
 // Means and sums of squared differences from them, of parts, to mean and variance: outputs 1 and 2.
 void launch_merge_moments(const Deal& deal, int c, const float* parts, const Buffers& buffers, const Launch& launch);
+
+// Sums of parts, of the gradient and of its products with the differences from the mean, to dscale and dshift, outputs 1 and 2 of `op`, and
+// as they are, but with the normalised values in the place of the differences, to totals (2, c).
+void launch_merge_gradients(const BatchNormBackward& op, const Deal& deal, const Normal& normal, std::span<const Tensor> out,
+                            const float* parts, float* totals, const Launch& launch);
 
 }  // namespace fovea::cuda

@@ -2,6 +2,7 @@
 // of relu, or as parts of sums.
 #pragma once
 
+#include "fovea/backend/cuda/norm_parts.h"
 #include "fovea/backend/cuda/tensor_moments.cuh"
 #include "fovea/backend/cuda/tensor_product.h"
 #include "fovea/backend/cuda/tensor_tiles.cuh"
@@ -11,15 +12,21 @@ namespace fovea::cuda {
 constexpr int chunk = 64;           // pixels that are written at a time
 constexpr int pieces = chunk / 16;  // of eight filters that a thread writes of them
 
-constexpr int chunks_that_meet = 4;  // that a group has room for, where the sums meet something
-
-// What the sums meet in memory before they are written: nothing, what they are added to, what relu gave, or both. A kernel for each,
-// since choices at run time cost registers: docs/performance.md.
-enum class Ending : uint8_t { plain, adds, through_relu, adds_through_relu };
+// What the sums meet in memory before they are written: nothing, what they are added to, what relu gave, or both. Or what becomes of them
+// in a batch norm, and they themselves are not written (tensor_norm_ending.cuh). A kernel for each, since choices at run time cost
+// registers: docs/performance.md.
+enum class Ending : uint8_t { plain, adds, through_relu, adds_through_relu, moments, normalised, norm_sums, norm_gradient };
 template <Ending ending>
 constexpr bool adds_before = ending == Ending::adds || ending == Ending::adds_through_relu;
 template <Ending ending>
 constexpr bool is_through_relu = ending == Ending::through_relu || ending == Ending::adds_through_relu;
+
+template <Ending ending>
+constexpr bool is_of_norm = ending == Ending::normalised || ending == Ending::norm_sums || ending == Ending::norm_gradient;
+template <Ending ending>
+constexpr bool meets_nothing = ending == Ending::plain || ending == Ending::moments;
+template <Ending ending>
+constexpr int chunks_that_meet = is_of_norm<ending> ? 2 : 4;  // that a group has room for, where the sums meet something
 
 struct Extent {
   WindowOrder windows;
@@ -28,6 +35,16 @@ struct Extent {
   int boxes;  // for all taps
   int m, tiles_m, tiles;
   int parts, rounds_per_part;  // of the sum, in stages
+};
+
+// The batch norm behind the product.
+struct NormBehind {
+  Normal normal;        // of the sums
+  Normal met;           // of what is added to them; without a mean it is added as it is
+  float least;          // of what comes of that: 0 behind relu
+  float* sums;          // of the gradient, and of its products with the differences from the mean: (tiles, 2, m)
+  const float* totals;  // over all pixels, of the gradient, and of its products with the normalised values: (2, m)
+  float rows_inverse;
 };
 
 struct Destination {
@@ -40,6 +57,7 @@ struct Destination {
   bool relu;
   bool in_order;  // window i goes to pixel i
   PatchProduct::Places places;
+  NormBehind norm = {};
 
   __device__ int64_t pixel(const WindowOrder& windows, int i) const {
     if (in_order) return i;
@@ -106,7 +124,7 @@ __device__ __forceinline__ int64_t place_of(const Extent& extent, const Destinat
 template <class T, int groups, int pixels, int boxes, Ending ending>
 struct Meeting {
   static constexpr bool has_both = ending == Ending::adds_through_relu;
-  static constexpr int slots = has_both ? chunks_that_meet / 2 : chunks_that_meet;
+  static constexpr int slots = chunks_that_meet<ending> / (has_both ? 2 : 1);
 
   const Extent& extent;
   const Destination& to;
@@ -135,6 +153,12 @@ struct Meeting {
         const int64_t place =
             place_of(extent, to, work.first_pixel + first + transposition.own_pixel(i), work.m0 + transposition.own_filter());
         const int64_t from = place < 0 ? 0 : place;
+        if constexpr (is_of_norm<ending>) {
+          if (to.before != nullptr)
+            copy_sixteen(shared_address(&transposition.own_piece(slot, i)), static_cast<const T*>(to.before) + from, place >= 0);
+          else
+            transposition.own_piece(slot, i) = make_uint4(0, 0, 0, 0);
+        }
         if constexpr (adds_before<ending>)
           copy_sixteen(shared_address(&transposition.own_piece(before_at(slot), i)), static_cast<const T*>(to.before) + from, place >= 0);
         if constexpr (is_through_relu<ending>)

@@ -62,8 +62,8 @@ std::optional<Claim> CudnnBackend::claim(const Neighbours& around, const Limits&
   if (std::optional<Claim> claim = product_with_bias(around, limits)) return claim;
   std::span<const Node> nodes = around.nodes;
   while (std::optional<Claim> claim = CudaBackend::claim({around.graph, nodes, around.uses}, limits)) {
+    if (claim->nodes == 1) break;  // a product of `cuda` that the graph does not have
     if (is_left_to_cuda(around.nodes.first(claim->nodes), around, limits)) return claim;
-    if (claim->nodes == 1) break;
     nodes = nodes.first(claim->nodes - 1);  // perhaps it takes less then
   }
   return std::nullopt;
