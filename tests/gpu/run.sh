@@ -121,7 +121,9 @@ for tool in "${sanitizers[@]}"; do
   checked=(compute-sanitizer --tool "$tool" --error-exitcode 1)
   stage "compute-sanitizer $tool: table" in_shards 2 backend_tests "$reduced" "${checked[@]}"
   if [ "$tool" != racecheck ]; then  # which takes minutes for the batches of these tests
-    stage "compute-sanitizer $tool: claims" in_shards 2 plan_tests '*NormClaims.GiveTheResultsOfTheirParts/*:*NormClaims.*FromTheFirst*/bf16:*RecomputeIn16Bits*/cuda*' "${checked[@]}"
+    stage "compute-sanitizer $tool: claims" in_shards 2 plan_tests '*NormClaims.GiveTheResultsOfTheirParts/*:*NormClaims.*FromTheFirst*/bf16:*NormClaims.*FromWide*/bf16:*RecomputeIn16Bits*/cuda*' "${checked[@]}"
+  else
+    stage "compute-sanitizer $tool: claims" in_shards 1 plan_tests '*NormClaims.GiveTheSameBitsAgainFromWideEndsOn/bf16' "${checked[@]}"
   fi
   for network in resnet18:224x224x3:10 cats_dogs:256x256x3:2; do
     stage "compute-sanitizer $tool: a step of ${network%%:*}" one_step "$network" "${checked[@]}"
