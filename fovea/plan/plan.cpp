@@ -71,8 +71,10 @@ Tensor Plan::tensor(std::string_view name) const {
 void Plan::run(Stream& stream, int64_t times) {
   const bool overlaps = repeats();
   for (int64_t run = 0; run < times; ++run)
-    for (size_t i = 0; i < steps_.size(); ++i)
-      overlaps && run > 0 && i == 0 ? steps_[i].kernel->run_early(stream) : steps_[i].kernel->run(stream);
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      Kernel& kernel = *steps_[i].kernel;
+      overlaps&& run > 0 && i == 0 ? kernel.run_early(stream) : kernel.run(stream);
+    }
 }
 
 void Plan::run_timed(Stream& stream, std::span<double> seconds) {
