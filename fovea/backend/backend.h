@@ -42,8 +42,8 @@ class Kernel {
   virtual Layout output_layout(size_t) const { return {}; }
   virtual void bind(Buffers buffers, void* workspace) = 0;  // memory aligned to 256 bytes; on the host again where it has moved
   virtual void run(Stream& stream) = 0;                     // no allocation, no synchronisation, no decision
-  // The same behind a kernel that touches nothing that this one writes, and writes nothing but StepControl that this one reads: it may
-  // begin before that one has ended.
+  // The same behind a kernel whose last launch touches nothing that this one writes and writes nothing that this one reads, and lets it
+  // begin only when what came in front of that launch has ended.
   virtual bool can_run_early() const { return false; }
   virtual void run_early(Stream& stream) { run(stream); }
 

@@ -463,8 +463,11 @@ struct Update {
   Scaling scaling = Scaling::none;  // dynamic: a gradient that is not finite changes the scale, not the flag, and the step does not count
   int64_t images = 0;               // of the step, by which the control is moved on; 0: it stays as it is
 };  // in: StepControl (which it may move on), Metrics (whose flag it may raise), dw of each parameter, norm (1) if it clips, then for each
-    // running its batch mean and variance, by micro-batch out: w of each, first moment of each, second moment of each, average of each,
-    // then running mean and variance of each running, then the working copy of the new w of each that has one, LossScale if dw are scaled
+    // running its batch mean and variance, by micro-batch
+    //
+    // out: w of each, first moment of each, second moment of each, average of each, then running mean and variance of each running, then
+    // the working copy of the new w of each that has one, LossScale if dw are scaled
+
 // Where its inputs and outputs begin.
 struct UpdatePlaces {
   size_t norm, batch;                                              // of the inputs

@@ -82,6 +82,7 @@ class Placer {
           }
           lifetime.last = static_cast<int64_t>(at);
         }
+    // The next run begins with the first step while the last one of this run is still under way.
     if (repeats(graph_, steps) && steps.front().kernel->can_run_early())
       for (const ValueId id : steps.front().out) lifetimes_[static_cast<size_t>(graph_.storage_of(id))].last = std::ssize(steps) - 1;
     return alive;

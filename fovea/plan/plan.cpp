@@ -73,7 +73,10 @@ void Plan::run(Stream& stream, int64_t times) {
   for (int64_t run = 0; run < times; ++run)
     for (size_t i = 0; i < steps_.size(); ++i) {
       Kernel& kernel = *steps_[i].kernel;
-      overlaps&& run > 0 && i == 0 ? kernel.run_early(stream) : kernel.run(stream);
+      if (i == 0 && run > 0 && overlaps)
+        kernel.run_early(stream);
+      else
+        kernel.run(stream);
     }
 }
 

@@ -45,6 +45,19 @@ std::vector<Step> as_assigned(const Offering& offering) {
   return steps;
 }
 
+// Claims may leave a value out where the claims of those who read it do not.
+void require_written(const Graph& graph, const std::vector<Step>& steps) {
+  std::vector<char> written(graph.values.size(), 0);
+  for (const Step& step : steps) {
+    for (const ValueId id : step.in)
+      if (const ValueId storage = graph.storage_of(id);
+          graph.value(storage).role == graph::Role::activation && written[static_cast<size_t>(storage)] == 0)
+        throw Error(ExitCode::internal,
+                    fmt::format("`{}` ({}) reads `{}`, which no step before it gives", step.name, step.what, graph.value(storage).name));
+    for (const ValueId id : step.out) written[static_cast<size_t>(graph.storage_of(id))] = 1;
+  }
+}
+
 }  // namespace
 
 Offering::Offering(const Graph& in_graph, const Assignment& by_assignment)
@@ -94,7 +107,9 @@ Step step_of(Offer offer, const Graph& graph) {
 
 std::vector<Step> make_steps(const Graph& graph, const Assignment& assignment) {
   const Offering offering(graph, assignment);
-  return assignment.rivals.empty() ? as_assigned(offering) : steps_across(offering);
+  std::vector<Step> steps = assignment.rivals.empty() ? as_assigned(offering) : steps_across(offering);
+  require_written(graph, steps);
+  return steps;
 }
 
 }  // namespace fovea::plan

@@ -175,10 +175,9 @@ double Trainer::rate_at(int64_t step) const {
   return plateau_.share() * learning_rate(recipe_, step, recipe_.epochs * steps_per_epoch(), steps_per_epoch());
 }
 
-// Until the next one that is timed; 0: this one is.
+// Until the next one that is timed, of which each epoch has one at least; 0: this one is.
 int64_t Trainer::steps_before_timed() const {
-  const int64_t timed = std::min(timed_every, steps_per_epoch()) / 2,
-                place = state_.position / recipe_.batch % timed_every;  // one in each epoch
+  const int64_t timed = std::min(timed_every, steps_per_epoch()) / 2, place = state_.position / recipe_.batch % timed_every;
   return timed >= place ? timed - place : timed + timed_every - place;
 }
 

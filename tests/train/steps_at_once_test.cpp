@@ -214,7 +214,8 @@ TEST_P(TrainingInGroups, TakesAsManyStepsAsItIsAskedFor) {
   EXPECT_EQ(trainer.advance(100).images, 982 - 55 * 16);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, TrainingInGroups, testing::Values("eigen", "openmp", "cuda", "cudnn"));
+INSTANTIATE_TEST_SUITE_P(Backends, TrainingInGroups, testing::Values("eigen", "openmp", "cuda", "cudnn"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace fovea::train

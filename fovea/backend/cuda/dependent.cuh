@@ -1,5 +1,7 @@
 // Dependent launches: a kernel may start once all blocks of the one in front of it have let it, and reads what that one wrote behind its
-// wait. Both do nothing in kernels that were not launched so. CUDA programming guide, "Programmatic dependent launch".
+// wait. Before its wait it reads only what was complete before it could start: what came before a wait of the one in front that stands
+// before the place where that one lets it start. Both do nothing in kernels that were not launched so. CUDA programming guide,
+// "Programmatic dependent launch".
 #pragma once
 
 namespace fovea::cuda {

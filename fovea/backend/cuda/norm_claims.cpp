@@ -68,7 +68,7 @@ const Node* reader_of(const graph::Graph& graph, ValueId id) {
 }
 
 // The convolution behind x, if x had better be computed anew for each of those who read it: a norm that ends in a sum, and the gradient of
-// that norm. Both go by this, and who else would read x does not take it.
+// that norm. The gradient goes by this alone; the norm keeps x all the same where more than a sum and relu is behind it.
 const Node* computed_again(const Neighbours& around, ValueId x) {
   const Node* conv2d = writer_of(around.graph, x);
   if (conv2d == nullptr || !std::holds_alternative<Conv2dForward>(conv2d->op) || around.uses[static_cast<size_t>(x)] != 2) return nullptr;
@@ -225,7 +225,7 @@ std::optional<Claim> norm_of_what_is_computed_again_backward(const Neighbours& a
   if (conv2d == nullptr) return std::nullopt;
   const Node& node = around.nodes[0];
   return Claim{.nodes = 1,
-               .name = "conv2d twice+batch_norm_backward",
+               .name = "conv2d of " + std::to_string(std::get<Conv2dForward>(conv2d->op).shape.c) + " twice+batch_norm_backward",
                .kernel = norm_of_product_backward(std::get<Conv2dForward>(conv2d->op), *norm),
                .in = {conv2d->in[0], conv2d->in[1], node.in[1], node.in[2], node.in[3], node.in[4]},
                .out = node.out};

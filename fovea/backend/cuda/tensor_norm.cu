@@ -194,13 +194,13 @@ class NormOfProductBackward final : public Kernel {
 }  // namespace
 
 // Steps of resnet50 and resnet18 at batch 256 say where it takes less time, or so little more that the memory is worth it: four rounds of
-// the product pay where the outputs are large, and outputs twice as wide as the inputs do not pay where they are small.
+// the product pay where an image's outputs are large, and outputs twice as wide as the inputs do not pay where they are small. Whatever the
+// batch, so that a larger one needs no less memory.
 bool can_be_computed_again(const Conv2dForward& op) {
-  constexpr int64_t many_bytes = int64_t{128} << 20;
+  constexpr int64_t large = 512 << 10;  // bytes of an image's outputs
   const Conv2dShape& shape = op.shape;
+  const bool is_large = shape.p() * shape.q() * shape.k * static_cast<int64_t>(bytes_of(op.types.y)) >= large;
   const PatchProduct product = forward_product(shape);
-  const int64_t bytes = product.windows.count() * shape.k * static_cast<int64_t>(bytes_of(op.types.y));
-  const bool is_large = bytes >= many_bytes;
   return shape.window.r == 1 && shape.window.s == 1 && shape.c <= (is_large ? 256 : 128) && shape.k >= (is_large ? 2 : 4) * shape.c &&
          suits_tensor_cores(shape, op.types) && direct_on_tensor_cores(op, {}) == nullptr &&
          can_be_fetched(product.windows, product.r, product.s, product.dilation_h, product.dilation_w);

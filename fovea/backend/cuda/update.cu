@@ -8,6 +8,7 @@
 #include "fovea/backend/cuda/floats.cuh"
 #include "fovea/backend/cuda/kernel.h"
 #include "fovea/backend/loss_scale.h"
+#include "fovea/base/error.h"
 
 namespace fovea::cuda {
 namespace {
@@ -148,8 +149,8 @@ struct Frame {
   __device__ float factor() const { return loss_scale == nullptr ? clip.factor() : clip.factor() / loss_scale->scale; }
 };
 
-// Behind this nothing reads the control of this step any more; the kernel that checks the gradients is the last one that needs nothing of
-// it.
+// Nothing behind the check reads the control of this step any more. The update's last launch waits for it before it lets the next step's
+// first kernel begin.
 __device__ void move_on(const Frame& frame) {
   if (frame.images == 0) return;
   frame.control->position += frame.images;
@@ -462,6 +463,7 @@ class GradientNormKernel final : public Kernel {
 template <>
 KernelPtr Kernels::make(const Update& op, const Limits&) {
   require_values(op);
+  if (op.images > 0 && op.parameters.empty()) throw Error(ExitCode::internal, "an update without parameters cannot move the control on");
   return std::make_unique<UpdateKernel>(op);
 }
 template <>

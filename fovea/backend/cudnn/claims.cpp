@@ -21,6 +21,15 @@ bool has_bias(const Neighbours& around) {
   return around.nodes.size() > 1 && std::holds_alternative<BiasForward>(around.nodes[1].op) && reads_alone(around, 1);
 }
 
+// Whether a convolution of these nodes is to be computed again by the claims of others, behind them: those are not taken here.
+bool leaves_out_a_product(const Claim& claim, const Neighbours& around) {
+  const std::span<const Node> nodes = around.nodes.first(claim.nodes);
+  return std::any_of(nodes.begin(), nodes.end(), [&](const Node& node) {
+    return std::holds_alternative<Conv2dForward>(node.op) && around.uses[static_cast<size_t>(node.out[0])] > 1 &&
+           std::find(claim.out.begin(), claim.out.end(), node.out[0]) == claim.out.end();
+  });
+}
+
 }  // namespace
 
 std::optional<Claim> CudnnBackend::product_with_bias(const Neighbours& around, const Limits& limits) {
@@ -63,7 +72,7 @@ std::optional<Claim> CudnnBackend::claim(const Neighbours& around, const Limits&
   std::span<const Node> nodes = around.nodes;
   while (std::optional<Claim> claim = CudaBackend::claim({around.graph, nodes, around.uses}, limits)) {
     if (claim->nodes == 1) break;  // a product of `cuda` that the graph does not have
-    if (is_left_to_cuda(around.nodes.first(claim->nodes), around, limits)) return claim;
+    if (!leaves_out_a_product(*claim, around) && is_left_to_cuda(around.nodes.first(claim->nodes), around, limits)) return claim;
     nodes = nodes.first(claim->nodes - 1);  // perhaps it takes less then
   }
   return std::nullopt;
